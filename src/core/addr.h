@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Addresses, for the library itself; what users call is in dgram.h.
+ */
+
+#ifndef DGI_ADDR_H
+#define DGI_ADDR_H
+
+#include "core/plat.h"
+
+#include <stdbool.h>
+
+#include "dgram.h"
+
+/* AF_INET, AF_INET6, AF_UNIX. */
+int	dgi_type_family(enum dgram_type);
+
+/*
+ * The length to give to the kernel, exact by family (OpenBSD insists on it), or
+ * -EINVAL: another family, cut off, or no address.
+ */
+int	dgi_addr_check(const struct dgram_addr *, int family);
+
+/* The wildcard address of AF_INET or AF_INET6, port 0. */
+void	dgi_addr_wildcard(struct dgram_addr *, int family);
+
+/*
+ * Brings what the kernel wrote, with a->len as it said, to the form that
+ * dgram_addr_unix() makes: no bytes behind a path's NUL; length 0 for unnamed,
+ * which systems tell as a length of 0 or of the family alone.
+ */
+void	dgi_addr_trim(struct dgram_addr *);
+
+/* ::ffff:a.b.c.d */
+bool	dgi_addr_is_mapped(const struct dgram_addr *);
+
+/* Bytes of a path, or of an abstract name with its leading NUL. */
+size_t	dgi_addr_path_len(const struct dgram_addr *);
+
+#endif

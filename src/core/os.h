@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The table of system calls.
+ *
+ * A loop makes all its system calls through one of these, so that a test can
+ * replace an entry and have EMFILE, ENOBUFS or a short send on demand, and so
+ * that a simulated network is one more table.  Each entry takes the table as
+ * its first argument: what embeds one has its state beside it, not in globals.
+ *
+ * Results are 0, a count, or -errno; errno itself is left alone.  EINTR is
+ * retried and EWOULDBLOCK is EAGAIN, here and nowhere else.
+ *
+ * Calls that do not pass through here: the waiting of the backends in src/poll,
+ * getaddrinfo(3), mmap(2) of the receive arena, and the interface names that
+ * dgram_addr_parse() and dgram_addr_host(), which know no loop, ask for.
+ */
+
+#ifndef DGI_OS_H
+#define DGI_OS_H
+
+#include "core/plat.h"
+
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <stdint.h>
+
+/* An element of a batch, on systems with or without recvmmsg(2). */
+#if DGI_HAVE_MMSG
+#define dgi_mmsg mmsghdr
+#else
+struct dgi_mmsg {
+	struct msghdr msg_hdr;
+	unsigned msg_len;
+};
+#endif
+
+struct dgi_os {
+	/* Non-blocking and close-on-exec. */
+	int (*socket)(const struct dgi_os *, int domain, int type, int proto);
+	int (*close)(const struct dgi_os *, int fd);
+	int (*bind)(const struct dgi_os *, int fd, const struct sockaddr *,
+	    socklen_t);
+	int (*connect)(const struct dgi_os *, int fd, const struct sockaddr *,
+	    socklen_t);
+	int (*getsockname)(const struct dgi_os *, int fd, struct sockaddr *,
+	    socklen_t *);
+	int (*getpeername)(const struct dgi_os *, int fd, struct sockaddr *,
+	    socklen_t *);
+	int (*getsockopt)(const struct dgi_os *, int fd, int level, int name,
+	    void *, socklen_t *);
+	int (*setsockopt)(const struct dgi_os *, int fd, int level, int name,
+	    const void *, socklen_t);
+
+	/* MSG_DONTWAIT is added to the flags of all of these. */
+	ssize_t (*recvfrom)(const struct dgi_os *, int fd, void *, size_t,
+	    int flags, struct sockaddr *, socklen_t *);
+	ssize_t (*recvmsg)(const struct dgi_os *, int fd, struct msghdr *,
+	    int flags);
+	ssize_t (*sendto)(const struct dgi_os *, int fd, const void *, size_t,
+	    const struct sockaddr *, socklen_t);
+	ssize_t (*sendmsg)(const struct dgi_os *, int fd,
+	    const struct msghdr *);
+	/* -ENOSYS where they do not exist; mmsg.h has what serves then. */
+	int (*recvmmsg)(const struct dgi_os *, int fd, struct dgi_mmsg *,
+	    unsigned n, int flags);
+	int (*sendmmsg)(const struct dgi_os *, int fd, struct dgi_mmsg *,
+	    unsigned n);
+
+	/* CLOCK_MONOTONIC in ns. */
+	uint64_t (*now)(const struct dgi_os *);
+
+	/* 0 if there is no such interface. */
+	unsigned (*if_nametoindex)(const struct dgi_os *, const char *name);
+
+	/* Paths of AF_UNIX sockets. */
+	int (*lstat)(const struct dgi_os *, const char *path, struct stat *);
+	int (*unlink)(const struct dgi_os *, const char *path);
+
+	/*
+	 * What wakes a wait: fd[0] becomes readable by event_signal on fd[1],
+	 * which any thread and a signal handler may call, and stays so until
+	 * event_clear.  The two may be one descriptor.
+	 */
+	int (*event_open)(const struct dgi_os *, int fd[2]);
+	int (*event_signal)(const struct dgi_os *, int fd);
+	void (*event_clear)(const struct dgi_os *, int fd);
+};
+
+/* The real ones. */
+extern const struct dgi_os	dgi_os_real;
+
+#endif

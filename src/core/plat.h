@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Facts about the system.  First include of every .c file and the only file
+ * that names an operating system or a feature-test macro.
+ *
+ * Each DGI_HAVE_* is always 0 or 1 and can be overridden with -D: code says
+ * #if DGI_HAVE_X, never #ifdef, so that -Wundef catches a wrong name.
+ */
+
+#ifndef DGI_PLAT_H
+#define DGI_PLAT_H
+
+#if defined(__linux__)
+#define DGI_OS_LINUX	1
+#else
+#define DGI_OS_LINUX	0
+#endif
+#if defined(__FreeBSD__)
+#define DGI_OS_FREEBSD	1
+#else
+#define DGI_OS_FREEBSD	0
+#endif
+#if defined(__DragonFly__)
+#define DGI_OS_DRAGONFLY	1
+#else
+#define DGI_OS_DRAGONFLY	0
+#endif
+#if defined(__APPLE__)
+#define DGI_OS_MACOS	1
+#else
+#define DGI_OS_MACOS	0
+#endif
+#if defined(__NetBSD__)
+#define DGI_OS_NETBSD	1
+#else
+#define DGI_OS_NETBSD	0
+#endif
+#if defined(__OpenBSD__)
+#define DGI_OS_OPENBSD	1
+#else
+#define DGI_OS_OPENBSD	0
+#endif
+
+/* What the C library hides without these.  The BSDs show all by default. */
+#if DGI_OS_LINUX && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1		/* recvmmsg, struct in6_pktinfo, pipe2 */
+#endif
+#if DGI_OS_MACOS
+#if !defined(_DARWIN_C_SOURCE)
+#define _DARWIN_C_SOURCE 1
+#endif
+#if !defined(__APPLE_USE_RFC_3542)
+#define __APPLE_USE_RFC_3542 1	/* IPV6_RECVPKTINFO and its family */
+#endif
+#endif
+#if DGI_OS_NETBSD && !defined(_NETBSD_SOURCE)
+#define _NETBSD_SOURCE 1
+#endif
+
+/* A function that is to stay one: inlined it would cost its caller more. */
+#if defined(__GNUC__)
+#define DGI_APART	__attribute__((noinline))
+#else
+#define DGI_APART
+#endif
+
+/* epoll(7), Linux 2.6.27 for epoll_create1. */
+#if !defined(DGI_HAVE_EPOLL)
+#define DGI_HAVE_EPOLL	DGI_OS_LINUX
+#endif
+
+/* POLLRDHUP, Linux 2.6.17. */
+#if !defined(DGI_HAVE_POLLRDHUP)
+#define DGI_HAVE_POLLRDHUP	DGI_OS_LINUX
+#endif
+
+/* eventfd(2), Linux 2.6.27; elsewhere a pipe does the same. */
+#if !defined(DGI_HAVE_EVENTFD)
+#define DGI_HAVE_EVENTFD	DGI_OS_LINUX
+#endif
+
+/* SOCK_CLOEXEC, SOCK_NONBLOCK, pipe2(2). */
+#if !defined(DGI_HAVE_SOCK_CLOEXEC)
+#define DGI_HAVE_SOCK_CLOEXEC	(!DGI_OS_MACOS)
+#endif
+
+/*
+ * recvmmsg(2), Linux 2.6.33, and sendmmsg(2), Linux 3.0.  FreeBSD has them as
+ * loops in its C library, with faults of their own; our loop serves it.
+ */
+#if !defined(DGI_HAVE_MMSG)
+#define DGI_HAVE_MMSG	(DGI_OS_LINUX || DGI_OS_NETBSD || DGI_OS_OPENBSD)
+#endif
+
+/* recvmsg(2) given MSG_TRUNC returns the true length of a cut datagram. */
+#if !defined(DGI_HAVE_TRUE_LENGTH)
+#define DGI_HAVE_TRUE_LENGTH	DGI_OS_LINUX
+#endif
+
+/* MSG_ERRQUEUE, ip(7): errors of IP_RECVERR. */
+#if !defined(DGI_HAVE_ERRQUEUE)
+#define DGI_HAVE_ERRQUEUE	DGI_OS_LINUX
+#endif
+
+/* Abstract AF_UNIX names, unix(7). */
+#if !defined(DGI_HAVE_ABSTRACT)
+#define DGI_HAVE_ABSTRACT	DGI_OS_LINUX
+#endif
+
+/* A sockaddr begins with its length. */
+#if !defined(DGI_HAVE_SA_LEN)
+#define DGI_HAVE_SA_LEN	(!DGI_OS_LINUX)
+#endif
+
+/* SO_MEMINFO tells the datagrams a socket has dropped, Linux 4.12. */
+#if !defined(DGI_HAVE_MEMINFO)
+#define DGI_HAVE_MEMINFO	DGI_OS_LINUX
+#endif
+
+/* disconnect forgets a port that the kernel chose. */
+#if !defined(DGI_HAVE_FORGETFUL_DISCONNECT)
+#define DGI_HAVE_FORGETFUL_DISCONNECT	DGI_OS_LINUX
+#endif
+
+/* SO_REUSEPORT, not SO_REUSEADDR, lets two sockets share an address. */
+#if !defined(DGI_HAVE_REUSEADDR_IS_REUSEPORT)
+#define DGI_HAVE_REUSEADDR_IS_REUSEPORT	\
+	(!DGI_OS_LINUX && !DGI_OS_DRAGONFLY)
+#endif
+
+/* SO_REUSEPORT spreads the load: Linux 3.9, DragonFly 3.6. */
+#if !defined(DGI_HAVE_REUSEPORT_BALANCED)
+#define DGI_HAVE_REUSEPORT_BALANCED	(DGI_OS_LINUX || DGI_OS_DRAGONFLY)
+#endif
+
+/* SO_REUSEPORT_LB, FreeBSD 12. */
+#if !defined(DGI_HAVE_REUSEPORT_LB)
+#define DGI_HAVE_REUSEPORT_LB	DGI_OS_FREEBSD
+#endif
+
+/* SO_BINDTODEVICE, socket(7). */
+#if !defined(DGI_HAVE_BINDTODEVICE)
+#define DGI_HAVE_BINDTODEVICE	DGI_OS_LINUX
+#endif
+
+/* IP_BOUND_IF and IPV6_BOUND_IF. */
+#if !defined(DGI_HAVE_BOUND_IF)
+#define DGI_HAVE_BOUND_IF	DGI_OS_MACOS
+#endif
+
+/* IP_MULTICAST_ALL, Linux 2.6.31; IPV6_MULTICAST_ALL, Linux 4.20. */
+#if !defined(DGI_HAVE_MULTICAST_ALL)
+#define DGI_HAVE_MULTICAST_ALL	DGI_OS_LINUX
+#endif
+
+/* SO_PROTOCOL and SO_DOMAIN, Linux 2.6.32. */
+#if !defined(DGI_HAVE_SO_PROTOCOL)
+#define DGI_HAVE_SO_PROTOCOL	DGI_OS_LINUX
+#endif
+
+/* MSG_NOSIGNAL; without it SO_NOSIGPIPE is set on each socket. */
+#if !defined(DGI_HAVE_MSG_NOSIGNAL)
+#define DGI_HAVE_MSG_NOSIGNAL	(!DGI_OS_MACOS)
+#endif
+
+/*
+ * malloc(3) for the pieces of a loop that was given no allocator, so that a
+ * memory checker sees each of them.  Otherwise they are cut from mmap(2): a
+ * small static daemon is linked without malloc, a fifth of it.
+ */
+#if !defined(DGI_HAVE_MALLOC)
+#if defined(__SANITIZE_ADDRESS__)
+#define DGI_HAVE_MALLOC	1
+#elif defined(__has_feature)
+#define DGI_HAVE_MALLOC	(__has_feature(address_sanitizer) || \
+	__has_feature(memory_sanitizer))
+#else
+#define DGI_HAVE_MALLOC	0
+#endif
+#endif
+
+/* MAP_ANONYMOUS memory that huge pages would make resident at once. */
+#if !defined(DGI_HAVE_NOHUGEPAGE)
+#define DGI_HAVE_NOHUGEPAGE	DGI_OS_LINUX
+#endif
+
+#endif

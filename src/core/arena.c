@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The arena.
+ *
+ * It is address space for `batch` datagrams of the largest size; pages become
+ * memory when a datagram first reaches them, so that a loop of small datagrams
+ * stays small.  Slots are cut to what the socket at hand asks for: neighbours
+ * in the cache if it said less than 64 KiB.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/arena.h"
+
+#define ALIGN	64u
+
+/* Bytes from slot to slot; a byte more where a cut shows only by it. */
+static size_t
+stride_of(size_t datagram)
+{
+	return (datagram + !DGI_HAVE_TRUE_LENGTH + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+int
+dgi_arena_init(struct dgi_arena *a, struct dgi_mem *m, unsigned batch)
+{
+	unsigned i;
+
+	memset(a, 0, sizeof(*a));
+	a->batch = batch;
+	a->rx = dgi_mem_alloc(m, batch * sizeof(*a->rx));
+	a->rx_iov = dgi_mem_alloc(m, batch * sizeof(*a->rx_iov));
+	a->rx_addr = dgi_mem_alloc(m, batch * sizeof(*a->rx_addr));
+	a->messages = dgi_mem_alloc(m, batch * sizeof(*a->messages));
+	a->tx = dgi_mem_alloc(m, batch * sizeof(*a->tx));
+	if (a->rx == NULL || a->rx_iov == NULL || a->rx_addr == NULL ||
+	    a->messages == NULL || a->tx == NULL) {
+		dgi_arena_done(a, m);
+		return -ENOMEM;
+	}
+	memset(a->rx, 0, batch * sizeof(*a->rx));
+	memset(a->tx, 0, batch * sizeof(*a->tx));
+	memset(a->messages, 0, batch * sizeof(*a->messages));
+	for (i = 0; i < batch; i++) {
+		a->rx[i].msg_hdr.msg_iov = &a->rx_iov[i];
+		a->rx[i].msg_hdr.msg_iovlen = 1;
+	}
+	return 0;
+}
+
+void
+dgi_arena_done(struct dgi_arena *a, struct dgi_mem *m)
+{
+	dgi_arena_release(a, m);
+	dgi_mem_release(m, a->base, a->size);
+	dgi_mem_free(m, a->rx, a->batch * sizeof(*a->rx));
+	dgi_mem_free(m, a->rx_iov, a->batch * sizeof(*a->rx_iov));
+	dgi_mem_free(m, a->rx_addr, a->batch * sizeof(*a->rx_addr));
+	dgi_mem_free(m, a->messages, a->batch * sizeof(*a->messages));
+	dgi_mem_free(m, a->tx, a->batch * sizeof(*a->tx));
+}
+
+int
+dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
+{
+	size_t size = stride_of(datagram) * a->batch;
+	char *base;
+
+	/* A large one makes do with fewer slots, a larger one needs an arena. */
+	if (a->size >= size || a->size >= stride_of(datagram) * 8)
+		return 0;
+	base = dgi_mem_reserve(m, size);
+	if (base == NULL)
+		return -ENOMEM;
+	if (a->used > 0 && a->retired == NULL) {
+		a->retired = a->base;
+		a->retired_size = a->size;
+	} else {
+		dgi_mem_release(m, a->base, a->size);
+	}
+	a->base = base;
+	a->size = size;
+	a->prepared = 0;
+	return 0;
+}
+
+unsigned
+dgi_arena_cut(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
+{
+	size_t stride = stride_of(datagram);
+	unsigned i;
+
+	if (a->datagram != datagram || a->named != named) {
+		a->datagram = datagram;
+		a->named = named;
+		a->prepared = 0;
+	}
+	if (n > a->size / stride)
+		n = (unsigned)(a->size / stride);
+	for (i = a->prepared; i < n; i++) {
+		a->rx_iov[i].iov_base = a->base + i * stride;
+		a->rx_iov[i].iov_len = datagram + !DGI_HAVE_TRUE_LENGTH;
+		a->rx[i].msg_hdr.msg_name = named ? &a->rx_addr[i].u : NULL;
+		a->rx[i].msg_hdr.msg_namelen =
+		    named ? sizeof(a->rx_addr[i].u) : 0;
+		a->messages[i].data = a->rx_iov[i].iov_base;
+		a->messages[i].remote = named ? &a->rx_addr[i] : NULL;
+	}
+	if (n > a->prepared)
+		a->prepared = n;
+	return n;
+}
+
+bool
+dgi_arena_holds(const struct dgi_arena *a, const void *p, size_t size)
+{
+	const char *at = p;
+
+	return a->used > 0 && a->retired == NULL && at >= a->base &&
+	    at <= a->base + a->size &&
+	    size <= (size_t)(a->base + a->size - at);
+}
+
+void
+dgi_arena_drop_retired(struct dgi_arena *a, struct dgi_mem *m)
+{
+	dgi_mem_release(m, a->retired, a->retired_size);
+	a->retired = NULL;
+	a->retired_size = 0;
+}

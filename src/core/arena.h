@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What the sockets of a loop receive into and send from: one arena of slots and
+ * the headers for batches, prepared once and shared by all, because only one
+ * socket is served at a time.
+ */
+
+#ifndef DGI_ARENA_H
+#define DGI_ARENA_H
+
+#include "core/plat.h"
+
+#include <stdbool.h>
+
+#include "dgram.h"
+#include "core/mem.h"
+#include "core/mmsg.h"
+
+struct dgi_arena {
+	char *base;
+	size_t size;			/* bytes; 0: not reserved yet */
+	unsigned batch;			/* length of the arrays */
+
+	/* Receiving: [i] is slot i. */
+	struct dgi_mmsg *rx;
+	struct iovec *rx_iov;
+	struct dgram_addr *rx_addr;
+	struct dgram_message *messages;
+	size_t datagram;		/* rx[0..prepared) are cut to this */
+	unsigned prepared;
+	bool named;			/* and ask for the sender */
+	unsigned used;			/* slots with datagrams in delivery */
+
+	struct dgi_mmsg *tx;		/* sending: msg_control is NULL */
+
+	/* A smaller arena that a delivery still lies in. */
+	char *retired;
+	size_t retired_size;
+};
+
+int	dgi_arena_init(struct dgi_arena *, struct dgi_mem *, unsigned batch);
+void	dgi_arena_done(struct dgi_arena *, struct dgi_mem *);
+
+/* Room for at least one slot of `datagram` bytes, better `batch`.  -ENOMEM. */
+int	dgi_arena_reserve(struct dgi_arena *, struct dgi_mem *,
+	    size_t datagram);
+
+unsigned	dgi_arena_cut(struct dgi_arena *, size_t datagram, bool named,
+	    unsigned n);
+/*
+ * Cuts slots for datagrams of this size and readies the headers of the first n,
+ * or of fewer if no more fit; returns how many.
+ */
+static inline unsigned
+dgi_arena_prepare(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
+{
+	if (n <= a->prepared && a->datagram == datagram && a->named == named)
+		return n;
+	return dgi_arena_cut(a, datagram, named, n);
+}
+
+/* Bytes of datagrams that are being delivered: they stay until it is over. */
+bool	dgi_arena_holds(const struct dgi_arena *, const void *, size_t);
+
+/* A delivery is over. */
+void	dgi_arena_drop_retired(struct dgi_arena *, struct dgi_mem *);
+static inline void
+dgi_arena_release(struct dgi_arena *a, struct dgi_mem *m)
+{
+	a->used = 0;
+	if (a->retired != NULL)
+		dgi_arena_drop_retired(a, m);
+}
+
+#endif

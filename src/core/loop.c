@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The loop: its life and its turns.
+ *
+ * Callbacks are called from here and from the files of this layer that a turn
+ * calls.  What a callback adds to a phase that is running belongs to the next
+ * turn: each phase takes the list as it is and leaves an empty one behind.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/loop.h"
+
+#define BATCH_MOST	1024u		/* UIO_MAXIOV, sendmmsg(2) */
+#define BUDGET_MOST	65536u
+#define DATAGRAM_MOST	((size_t)16 << 20)
+#define ARENA_MOST	((size_t)1 << 30)
+
+/* Turns in a row that may run what is owed without asking the backend. */
+#define UNWAITED_MOST	8u
+
+/* How long to wait at most while a backend refuses a change of interest. */
+#define RETRY_NS	50000000
+
+static int
+check_options(struct dgram_loop_options *o)
+{
+	if (o->batch == 0)
+		o->batch = 32;
+	if (o->budget == 0)
+		o->budget = 64;
+	if (o->max_datagram == 0)
+		o->max_datagram = 65535;
+	if (o->batch > BATCH_MOST || o->budget > BUDGET_MOST ||
+	    o->max_datagram > DATAGRAM_MOST ||
+	    o->max_datagram > ARENA_MOST / o->batch)
+		return -EINVAL;
+	if (o->allocator != NULL &&
+	    (o->allocator->alloc == NULL || o->allocator->free == NULL))
+		return -EINVAL;
+	return 0;
+}
+
+static int
+open_poller(struct dgram_loop *l, const struct dgi_poller_ops *ops,
+    const char *name)
+{
+	if (ops == NULL)
+		return dgi_poller_open(&l->poller, &l->mem, name);
+	l->poller.ops = ops;
+	l->poller.mem = &l->mem;
+	l->poller.fd = -1;
+	return ops->open(&l->poller);
+}
+
+int
+dgi_loop_new(const struct dgram_loop_options *options, const struct dgi_os *os,
+    const struct dgi_poller_ops *poller, struct dgram_loop **ret)
+{
+	struct dgram_loop_options o = { 0 };
+	struct dgram_loop *l;
+	struct dgi_mem mem;
+	int r;
+
+	if (ret == NULL)
+		return -EINVAL;
+	if (options != NULL)
+		o = *options;
+	r = check_options(&o);
+	if (r < 0)
+		return r;
+	dgi_mem_init(&mem, o.allocator);
+	l = dgi_mem_alloc(&mem, sizeof(*l));
+	if (l == NULL)
+		return -ENOMEM;
+	memset(l, 0, sizeof(*l));
+	l->mem = mem;
+	l->os = os != NULL ? os : &dgi_os_real;
+	l->batch = o.batch;
+	l->budget = o.budget;
+	l->max_datagram = o.max_datagram;
+	dgi_list_init(&l->members);
+	dgi_list_init(&l->dirty);
+	dgi_list_init(&l->borrowers);
+	dgi_queue_init(&l->tasks);
+	dgi_queue_init(&l->closes);
+	l->now = l->os->now(l->os);
+	r = open_poller(l, poller, o.backend);
+	if (r < 0)
+		goto no_poller;
+	r = dgi_arena_init(&l->arena, &l->mem, l->batch);
+	if (r < 0)
+		goto no_arena;
+	r = dgi_wake_open(l);
+	if (r < 0)
+		goto no_wake;
+	*ret = l;
+	return 0;
+no_wake:
+	dgi_arena_done(&l->arena, &l->mem);
+no_arena:
+	l->poller.ops->close(&l->poller);
+no_poller:
+	mem = l->mem;
+	dgi_mem_free(&mem, l, sizeof(*l));
+	dgi_mem_done(&mem);
+	return r;
+}
+
+int
+dgram_loop_new(const struct dgram_loop_options *options,
+    struct dgram_loop **ret)
+{
+	return dgi_loop_new(options, NULL, NULL, ret);
+}
+
+static void
+run_queue(struct dgi_queue *q)
+{
+	struct dgi_queue now;
+	struct dgi_task *t;
+
+	dgi_queue_take(&now, q);
+	while ((t = dgi_queue_shift(&now)) != NULL)
+		t->run(t);
+}
+
+int
+dgram_loop_free(struct dgram_loop *l)
+{
+	struct dgi_member *m;
+	struct dgi_list *i;
+	struct dgi_mem mem;
+
+	if (l == NULL)
+		return 0;
+	if (l->running)
+		return -EBUSY;
+	l->running = true;
+	l->freeing = true;
+	dgi_wake_run_posts(l);
+	/* Before the first is closed: one may be what another sends to. */
+	for (i = l->members.next; i != &l->members; i = i->next) {
+		m = DGI_CONTAINER(i, struct dgi_member, all);
+		m->ops->flush(m);
+	}
+	while (!dgi_list_empty(&l->members)) {
+		m = DGI_CONTAINER(l->members.next, struct dgi_member, all);
+		/* Ended members stay in front until their close has run. */
+		m->ops->end(m);
+		while (l->tasks.head != NULL || l->closes.head != NULL) {
+			run_queue(&l->tasks);
+			run_queue(&l->closes);
+		}
+	}
+	dgi_pool_done(&l->requests[0], &l->mem);
+	dgi_pool_done(&l->requests[1], &l->mem);
+	dgi_heap_done(&l->timers, &l->mem);
+	dgi_wake_close(l);
+	dgi_watch_done(l);
+	l->poller.ops->close(&l->poller);
+	dgi_arena_done(&l->arena, &l->mem);
+	mem = l->mem;
+	dgi_mem_free(&mem, l, sizeof(*l));
+	dgi_mem_done(&mem);
+	return 0;
+}
+
+void
+dgi_member_init(struct dgram_loop *l, struct dgi_member *m,
+    const struct dgi_member_ops *ops)
+{
+	m->ops = ops;
+	dgi_list_init(&m->dirty);
+	dgi_list_append(&l->members, &m->all);
+}
+
+void
+dgi_loop_flush_dirty(struct dgram_loop *l)
+{
+	struct dgi_list now;
+	struct dgi_member *m;
+
+	dgi_list_take(&now, &l->dirty);
+	while (!dgi_list_empty(&now)) {
+		m = DGI_CONTAINER(now.next, struct dgi_member, dirty);
+		dgi_list_remove(&m->dirty);
+		m->ops->flush(m);
+	}
+}
+
+/* Something is to be called without waiting first. */
+static bool
+is_owed(const struct dgram_loop *l)
+{
+	return l->tasks.head != NULL || l->closes.head != NULL ||
+	    dgi_wake_has_posts(l);
+}
+
+static bool
+is_alive(const struct dgram_loop *l)
+{
+	return l->alive > 0 || is_owed(l);
+}
+
+static int64_t
+wait_time(struct dgram_loop *l, int64_t timeout_ns)
+{
+	int64_t next;
+
+	if (!is_alive(l) || is_owed(l) || !dgi_list_empty(&l->dirty) ||
+	    atomic_load_explicit(&l->stopped, memory_order_relaxed) != 0)
+		return 0;
+	next = dgi_timer_next(l);
+	if (next >= 0 && (timeout_ns < 0 || next < timeout_ns))
+		timeout_ns = next;
+	if (l->changed != NULL && (timeout_ns < 0 || timeout_ns > RETRY_NS))
+		timeout_ns = RETRY_NS;
+	return timeout_ns;
+}
+
+/* Waits, and serves what is ready. */
+static int
+wait_and_dispatch(struct dgram_loop *l, int64_t timeout_ns)
+{
+	struct dgi_report reports[DGI_REPORTS];
+	int i, n;
+
+	l->waits++;
+	l->unwaited = 0;
+	n = l->poller.ops->wait(&l->poller, wait_time(l, timeout_ns), reports,
+	    DGI_REPORTS);
+	dgram_loop_update(l);
+	for (i = 0; i < n; i++)
+		dgi_watch_dispatch(l, &reports[i]);
+	return n < 0 ? n : 0;
+}
+
+static int
+turn(struct dgram_loop *l, int64_t timeout_ns)
+{
+	int r = 0;
+
+	if (l->timers.n > 0) {
+		dgram_loop_update(l);
+		dgi_timer_run(l);
+	}
+	dgi_loop_flush(l);
+	if (l->changed != NULL)
+		dgi_watch_apply(l);
+	if (!is_owed(l) || ++l->unwaited > UNWAITED_MOST)
+		r = wait_and_dispatch(l, timeout_ns);
+	if (dgi_wake_has_posts(l))
+		dgi_wake_run_posts(l);
+	if (l->tasks.head != NULL)
+		run_queue(&l->tasks);
+	if (l->closes.head != NULL)
+		run_queue(&l->closes);
+	return r;
+}
+
+int
+dgram_loop_run(struct dgram_loop *l)
+{
+	int r;
+
+	if (l == NULL)
+		return -EINVAL;
+	if (l->running)
+		return -EBUSY;
+	l->running = true;
+	for (;;) {
+		if (atomic_exchange(&l->stopped, 0) != 0) {
+			r = 1;
+			break;
+		}
+		r = 0;
+		if (!is_alive(l))
+			break;
+		r = turn(l, -1);
+		if (r < 0)
+			break;
+	}
+	l->running = false;
+	return r;
+}
+
+int
+dgram_loop_run_once(struct dgram_loop *l, int timeout_ms)
+{
+	int r = 0;
+
+	if (l == NULL || timeout_ms < -1)
+		return -EINVAL;
+	if (l->running)
+		return -EBUSY;
+	l->running = true;
+	if (atomic_exchange(&l->stopped, 0) != 0)
+		timeout_ms = 0;
+	if (is_alive(l)) {
+		r = turn(l, timeout_ms < 0 ? -1 :
+		    (int64_t)timeout_ms * 1000000);
+		if (r == 0)
+			r = is_alive(l);
+	}
+	l->running = false;
+	return r;
+}
+
+uint64_t
+dgram_loop_now(const struct dgram_loop *l)
+{
+	return l->now;
+}
+
+void
+dgram_loop_update(struct dgram_loop *l)
+{
+	l->now = l->os->now(l->os);
+}
+
+const char *
+dgram_loop_backend(const struct dgram_loop *l)
+{
+	return l->poller.ops->name;
+}
+
+int
+dgram_loop_memory(const struct dgram_loop *l, size_t *held, size_t *bound)
+{
+	const struct dgi_list *i;
+	size_t sum, one;
+
+	if (l == NULL)
+		return -EINVAL;
+	sum = l->mem.held;
+	if (held != NULL)
+		*held = sum;
+	for (i = l->members.next; i != &l->members; i = i->next) {
+		const struct dgi_member *m = (const void *)((const char *)i -
+		    offsetof(struct dgi_member, all));
+
+		one = m->ops->bound(m);
+		sum = one > SIZE_MAX - sum ? SIZE_MAX : sum + one;
+	}
+	if (bound != NULL)
+		*bound = sum;
+	return 0;
+}

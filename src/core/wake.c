@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The doors for other threads and for signal handlers.
+ *
+ * Posts are a list that is pushed to with compare-and-swap, newest first, and
+ * taken whole by the loop, which turns it round: in order per thread.  Only the
+ * push onto an empty list has to wake the loop.  Stop is a flag, wake nothing
+ * but the event; both may be called by a signal handler, a post not: it
+ * allocates.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+
+#include "core/loop.h"
+
+struct dgi_post {
+	struct dgi_post *next;
+	void (*fn)(void *arg);
+	void *arg;
+	/* Here, so that who never posts is linked without malloc(3). */
+	void (*release)(const struct dgi_mem *, void *, size_t);
+};
+
+static void
+on_event(struct dgram_watch *w, unsigned events, void *arg)
+{
+	struct dgram_loop *l = arg;
+
+	(void)w, (void)events;
+	l->os->event_clear(l->os, l->event[0]);
+}
+
+int
+dgi_wake_open(struct dgram_loop *l)
+{
+	int r;
+
+	atomic_init(&l->posts, NULL);
+	atomic_init(&l->stopped, 0);
+	r = l->os->event_open(l->os, l->event);
+	if (r < 0)
+		return r;
+	dgi_watch_init(&l->wake_watch, l, l->event[0], on_event, l);
+	r = dgi_watch_set(&l->wake_watch, DGRAM_READABLE);
+	if (r < 0)
+		dgi_wake_close(l);
+	return r;
+}
+
+void
+dgi_wake_close(struct dgram_loop *l)
+{
+	(void)dgi_watch_set(&l->wake_watch, 0);
+	(void)l->os->close(l->os, l->event[0]);
+	if (l->event[1] != l->event[0])
+		(void)l->os->close(l->os, l->event[1]);
+}
+
+void
+dgi_wake_run_posts(struct dgram_loop *l)
+{
+	struct dgi_post *p, *next, *list = NULL;
+
+	p = atomic_exchange_explicit(&l->posts, NULL, memory_order_acquire);
+	for (; p != NULL; p = next) {
+		next = p->next;
+		p->next = list;
+		list = p;
+	}
+	while ((p = list) != NULL) {
+		struct dgi_post post = *p;
+
+		list = p->next;
+		p->release(&l->mem, p, sizeof(*p));
+		post.fn(post.arg);
+	}
+}
+
+int
+dgram_loop_wake(struct dgram_loop *l)
+{
+	if (l == NULL)
+		return -EINVAL;
+	return l->os->event_signal(l->os, l->event[1]);
+}
+
+void
+dgram_loop_stop(struct dgram_loop *l)
+{
+	if (l == NULL)
+		return;
+	atomic_store(&l->stopped, 1);
+	(void)dgram_loop_wake(l);
+}
+
+int
+dgram_loop_post(struct dgram_loop *l, void (*fn)(void *arg), void *arg)
+{
+	struct dgi_post *p, *old;
+
+	if (l == NULL || fn == NULL)
+		return -EINVAL;
+	if (l->freeing)
+		return -ECANCELED;
+	p = dgi_mem_alloc_shared(&l->mem, sizeof(*p));
+	if (p == NULL)
+		return -ENOMEM;
+	p->fn = fn;
+	p->arg = arg;
+	p->release = dgi_mem_free_shared;
+	old = atomic_load_explicit(&l->posts, memory_order_relaxed);
+	do {
+		p->next = old;
+	} while (!atomic_compare_exchange_weak_explicit(&l->posts, &old, p,
+	    memory_order_release, memory_order_relaxed));
+	/* What it was pushed onto has woken the loop already. */
+	return old == NULL ? dgram_loop_wake(l) : 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What a program asks of a socket and sets on it between its events.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+#include "core/socket.h"
+
+static int
+check(const struct dgram_socket *s)
+{
+	if (s == NULL)
+		return -EINVAL;
+	return s->state == DGI_CLOSED ? DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING : 0;
+}
+
+static int
+set_paused(struct dgram_socket *s, bool paused)
+{
+	int r = check(s);
+
+	if (r < 0)
+		return r;
+	s->paused = paused;
+	dgi_socket_changed(s);
+	return 0;
+}
+
+int
+dgram_pause(struct dgram_socket *s)
+{
+	return set_paused(s, true);
+}
+
+int
+dgram_resume(struct dgram_socket *s)
+{
+	return set_paused(s, false);
+}
+
+int
+dgram_set_events(struct dgram_socket *s, const struct dgram_events *events,
+    void *arg)
+{
+	int r = check(s);
+
+	if (r < 0)
+		return r;
+	if (events != NULL)
+		s->events = *events;
+	else
+		memset(&s->events, 0, sizeof(s->events));
+	s->arg = arg;
+	dgi_socket_changed(s);
+	return 0;
+}
+
+void *
+dgram_arg(const struct dgram_socket *s)
+{
+	return s->arg;
+}
+
+struct dgram_loop *
+dgram_socket_loop(const struct dgram_socket *s)
+{
+	return s->loop;
+}
+
+int
+dgram_fileno(const struct dgram_socket *s)
+{
+	int r = check(s);
+
+	if (r < 0)
+		return r;
+	return s->fd < 0 ? -EBADF : s->fd;
+}
+
+/* Without effect on a closed one, as in Node. */
+static int
+set_unref(struct dgram_socket *s, bool unrefd)
+{
+	if (s == NULL)
+		return -EINVAL;
+	s->unrefd = unrefd;
+	if (s->state != DGI_CLOSED)
+		dgi_socket_changed(s);
+	return 0;
+}
+
+int
+dgram_ref(struct dgram_socket *s)
+{
+	return set_unref(s, false);
+}
+
+int
+dgram_unref(struct dgram_socket *s)
+{
+	return set_unref(s, true);
+}
+
+int
+dgram_last_error(const struct dgram_socket *s, struct dgram_error *ret)
+{
+	if (s == NULL || ret == NULL)
+		return -EINVAL;
+	if (s->failure.status == 0)
+		return -ENOENT;
+	*ret = s->failure;
+	return 0;
+}
+
+int
+dgram_address(const struct dgram_socket *s, struct dgram_addr *ret)
+{
+	struct dgram_addr a = { .len = sizeof(a.u) };
+	int r = check(s);
+
+	if (r == 0 && ret == NULL)
+		r = -EINVAL;
+	if (r == 0 && (s->fd < 0 || s->state < DGI_BOUND))
+		r = -EBADF;
+	if (r == 0)
+		r = s->loop->os->getsockname(s->loop->os, s->fd, &a.u.sa,
+		    &a.len);
+	if (r < 0)
+		return r;
+	dgi_addr_trim(&a);
+	*ret = a;
+	return 0;
+}
+
+int
+dgram_remote_address(const struct dgram_socket *s, struct dgram_addr *ret)
+{
+	struct dgram_addr a = { .len = sizeof(a.u) };
+	int r = check(s);
+
+	if (r == 0 && ret == NULL)
+		r = -EINVAL;
+	if (r == 0 && s->state != DGI_CONNECTED)
+		r = DGRAM_ERR_SOCKET_DGRAM_NOT_CONNECTED;
+	if (r == 0)
+		r = s->loop->os->getpeername(s->loop->os, s->fd, &a.u.sa,
+		    &a.len);
+	if (r < 0)
+		return r;
+	dgi_addr_trim(&a);
+	*ret = a;
+	return 0;
+}
+
+size_t
+dgram_get_send_queue_size(const struct dgram_socket *s)
+{
+	return s == NULL ? 0 : dgi_queue_bytes(s);
+}
+
+size_t
+dgram_get_send_queue_count(const struct dgram_socket *s)
+{
+	return s == NULL ? 0 : s->queued;
+}

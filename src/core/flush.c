@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * From the queue to the kernel.
+ *
+ * A flush turns the head of the queue into prepared headers, as many as make a
+ * batch, and gives them to the kernel: one by sendto(2), which is the cheapest
+ * for one, more by sendmmsg(2).  It takes what it likes; a short count is the
+ * normal case.  An error belongs to the first datagram of a call only, so
+ * everything is decided at the head:
+ *
+ *   EAGAIN     UDP and connected AF_UNIX: wait for writability.  An unconnected
+ *              AF_UNIX sender whose receiver is full is writable all the time
+ *              (Linux 6.18 and before): wait for the timer.
+ *   ENOBUFS    the interface's queue or, on BSDs, the receiver is full, and the
+ *              socket is writable: the timer.  UDP gives up after a second.
+ *   ICMP       the error of an earlier datagram, which the kernel hands to
+ *              whoever calls next.  This one was not sent: it is tried again,
+ *              once, and the error is reported as what it is.
+ *   others     the datagram's own.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+
+#define BACKOFF_MS	1u
+#define BACKOFF_MOST_MS	50u
+#define MS		1000000u	/* ns */
+
+/* How long ENOBUFS may hold a UDP datagram up. */
+#define NOBUFS_NS	1000000000u
+
+/* k datagrams went. */
+static void
+count_sent(struct dgram_socket *s, int k, size_t bytes)
+{
+	s->stats.sent += (unsigned)k;
+	s->stats.sent_bytes += bytes;
+	s->backoff_ms = 0;
+	if (s->pending_error != 0) {
+		dgi_queue_note(s, s->pending_error);
+		s->pending_error = 0;
+	}
+}
+
+static inline void
+header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
+    const void *name, socklen_t len)
+{
+	struct iovec *v;
+	void *n;
+
+	/* sendmsg(2) does not write to them, whatever msghdr says. */
+	memcpy(&v, &iov, sizeof(v));
+	memcpy(&n, &name, sizeof(n));
+	m->msg_hdr.msg_iov = v;
+	m->msg_hdr.msg_iovlen = (unsigned)iovcnt;
+	m->msg_hdr.msg_name = len > 0 ? n : NULL;
+	m->msg_hdr.msg_namelen = len;
+}
+
+/* Headers for an array, as far as its datagrams are not late. */
+static unsigned
+fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
+    struct dgi_mmsg *tx, unsigned most)
+{
+	unsigned n;
+
+	if (left < most)
+		most = (unsigned)left;
+	for (n = 0; n < most; d++, n++) {
+		if (dgi_queue_is_late(s, d->deadline_ns))
+			break;
+		if (d->to == NULL)
+			header(&tx[n], d->iov, d->iovcnt, NULL, 0);
+		else
+			header(&tx[n], d->iov, d->iovcnt, &d->to->u,
+			    s->addr_len != 0 ? s->addr_len :
+			    (socklen_t)dgi_addr_check(d->to, AF_UNIX));
+	}
+	return n;
+}
+
+/* Headers for a queue of nothing but single datagrams without a deadline. */
+static unsigned
+fill_ones(const struct dgram_socket *s, unsigned most)
+{
+	struct dgi_mmsg *m = s->loop->arena.tx;
+	const struct dgi_req *r = s->queue.head;
+	unsigned n = s->queued < most ? (unsigned)s->queued : most;
+	const struct dgi_mmsg *end = m + n;
+	const socklen_t len = s->common_len;
+
+	/* Bound and not connected: each has an address of this length. */
+	if (len != UINT32_MAX) {
+		for (; m < end; r = r->next, m++)
+			header(m, r->iov, r->iovcnt, r->addr, len);
+	} else {
+		for (; m < end; r = r->next, m++)
+			header(m, r->iov, r->iovcnt, r->addr, r->addr_len);
+	}
+	return n;
+}
+
+/* Headers for the head of the queue; 0: it is late, a call, or nothing. */
+static unsigned
+fill(struct dgram_socket *s, unsigned most)
+{
+	struct dgi_mmsg *tx = s->loop->arena.tx;
+	const struct dgi_req *r;
+	unsigned n = 0, k;
+	size_t left;
+
+	for (r = s->queue.head; r != NULL && n < most; r = r->next) {
+		if ((r->flags & DGI_REQ_SPECIAL) == 0) {
+			if (dgi_queue_is_late(s, r->deadline))
+				break;
+			header(&tx[n++], r->iov, r->iovcnt, r->addr,
+			    r->addr_len);
+		} else if ((r->flags & DGI_REQ_BATCH) != 0) {
+			left = r->u.batch.n - r->u.batch.pos;
+			k = fill_array(s, r->u.batch.v + r->u.batch.pos, left,
+			    tx + n, most - n);
+			n += k;
+			if (k < left || left == 0)
+				break;
+		} else {
+			break;
+		}
+	}
+	return n;
+}
+
+static int
+transmit(struct dgram_socket *s, unsigned n)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct dgi_mmsg *tx = s->loop->arena.tx;
+	const struct msghdr *m = &tx[0].msg_hdr;
+	ssize_t r;
+
+	s->stats.send_calls++;
+	if (n > 1)
+		return dgi_mmsg_send(os, &s->loop->mmsg, s->fd, tx, n);
+	if (m->msg_iovlen <= 1)
+		r = os->sendto(os, s->fd,
+		    m->msg_iovlen == 1 ? m->msg_iov[0].iov_base : NULL,
+		    m->msg_iovlen == 1 ? m->msg_iov[0].iov_len : 0,
+		    m->msg_name, m->msg_namelen);
+	else
+		r = os->sendmsg(os, s->fd, m);
+	if (r < 0)
+		return (int)r;
+	tx[0].msg_len = (unsigned)r;
+	return 1;
+}
+
+void
+dgi_queue_arm(struct dgram_socket *s)
+{
+	const struct dgram_loop *l = s->loop;
+	uint64_t due = UINT64_MAX, d;
+	const struct dgi_req *r;
+
+	if (s->recv_rests)
+		due = l->now + BACKOFF_MOST_MS * MS;
+	if (s->block == DGI_UNTIL_TIMER)
+		due = l->now + s->backoff_ms * MS;
+	for (r = s->queue.head; s->deadlines > 0 && r != NULL; r = r->next) {
+		/* A borrowed array is late as its datagrams come up. */
+		d = 0;
+		if ((r->flags & DGI_REQ_SPECIAL) == 0 || r == s->queue.head)
+			d = dgi_req_deadline(r);
+		if (d != 0 && d < due)
+			due = d;
+	}
+	if (due == UINT64_MAX) {
+		dgram_timer_stop(&s->timer);
+	} else if (dgram_timer_start(&s->timer, due > l->now ? due - l->now : 0,
+	    0) < 0) {
+		/* No memory for a timer: at the next turn, then. */
+		s->block = DGI_FREE;
+		s->recv_rests = false;
+		dgi_member_dirty(s->loop, &s->member);
+	}
+}
+
+void
+dgi_queue_block(struct dgram_socket *s, int status)
+{
+	if (status == -EAGAIN && (s->type != DGRAM_UNIX ||
+	    s->state == DGI_CONNECTED)) {
+		s->block = DGI_UNTIL_WRITABLE;
+	} else {
+		s->block = DGI_UNTIL_TIMER;
+		s->stats.backoffs++;
+		s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MS :
+		    s->backoff_ms * 2 < BACKOFF_MOST_MS ? s->backoff_ms * 2 :
+		    BACKOFF_MOST_MS;
+	}
+	dgi_queue_arm(s);
+	dgi_socket_changed(s);
+}
+
+/*
+ * ENOBUFS at the head: all that waits behind it has been refused as well, from
+ * now on if not before.  False if the head has been for a second, of UDP.
+ */
+static bool
+may_wait(struct dgram_socket *s)
+{
+	struct dgi_req *r = s->queue.head;
+
+	if (s->type == DGRAM_UNIX)
+		return true;
+	if (r->refused_at != 0 && s->loop->now - r->refused_at >= NOBUFS_NS)
+		return false;
+	for (; r != NULL; r = r->next) {
+		if (r->refused_at != 0)
+			continue;
+		r->refused_at = s->loop->now;
+		r->flags |= DGI_REQ_TIMED;
+	}
+	return true;
+}
+
+/* The kernel did not take the head.  May the flush go on? */
+static bool
+refused(struct dgram_socket *s, int status)
+{
+	int before = s->pending_error;
+
+	if (status == -EAGAIN) {
+		dgi_queue_block(s, status);
+		return false;
+	}
+	if (status == -ENOBUFS && may_wait(s)) {
+		dgi_queue_block(s, status);
+		return false;
+	}
+	if (before == 0 && dgi_socket_is_icmp(s, status)) {
+		dgi_socket_drain_errors(s);
+		s->pending_error = status;
+		return true;
+	}
+	dgi_queue_fail_head(s, status);
+	/* Failed twice: the same failure is not reported twice. */
+	if (before != 0 && before != status)
+		dgi_queue_note(s, before);
+	return true;
+}
+
+void
+dgi_queue_changed(struct dgram_socket *s)
+{
+	const struct dgram_options *o = &s->options;
+
+	if (s->queue.head == NULL && s->queue_holds) {
+		s->queue_holds = false;
+		dgi_loop_release(s->loop);
+	}
+	if (s->state == DGI_CLOSED)
+		return;
+	if (s->refused && s->queued <= o->send_queue_count / 2 &&
+	    dgi_queue_bytes(s) <= o->send_queue_bytes / 2) {
+		s->refused = false;
+		dgi_socket_owe(s, DGI_OWES_DRAIN);
+	}
+	if (s->queue.head == NULL)
+		dgi_socket_check_end(s);
+}
+
+/* The first k of the headers went, some of arrays; their bytes. */
+static size_t
+pop_sent(struct dgram_socket *s, int k)
+{
+	const struct dgi_mmsg *tx = s->loop->arena.tx;
+	size_t sum = 0;
+	int i;
+
+	for (i = 0; i < k; i++) {
+		sum += tx[i].msg_len;
+		dgi_queue_pop(s, tx[i].msg_len, (int)tx[i].msg_len);
+	}
+	return sum;
+}
+
+void
+dgi_queue_flush(struct dgram_socket *s, size_t most)
+{
+	const struct dgram_loop *l = s->loop;
+	unsigned n;
+	bool plain;
+	int k;
+
+	if (s->queue.head == NULL || s->block != DGI_FREE ||
+	    !dgi_state_can_send(s))
+		return;
+	while (s->queue.head != NULL && most > 0 && s->block == DGI_FREE) {
+		n = most < l->batch ? (unsigned)most : l->batch;
+		plain = s->specials == 0 && s->deadlines == 0;
+		n = plain ? fill_ones(s, n) : fill(s, n);
+		if (n == 0) {
+			dgi_queue_fail_head(s, -ETIMEDOUT);
+			continue;
+		}
+		k = transmit(s, n);
+		if (k > 0) {
+			count_sent(s, k, plain ? dgi_queue_sent_ones(s, k) :
+			    pop_sent(s, k));
+			most -= (unsigned)k;
+		} else if (!refused(s, k)) {
+			break;
+		}
+	}
+	if (s->queue.head != NULL && s->block == DGI_FREE) {
+		s->stats.budget_used_up++;
+		dgi_member_dirty(s->loop, &s->member);
+	}
+	dgi_queue_changed(s);
+}
+
+int
+dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
+{
+	const struct dgi_mmsg *tx = s->loop->arena.tx;
+	size_t sent = 0, bytes;
+	unsigned k;
+	int i, r = 0;
+
+	while (sent < n && sent < INT_MAX - s->loop->batch) {
+		k = fill_array(s, d + sent, n - sent, s->loop->arena.tx,
+		    s->loop->batch);
+		r = k == 0 ? -ETIMEDOUT : transmit(s, k);
+		if (r > 0) {
+			for (i = 0, bytes = 0; i < r; i++) {
+				d[sent++].result = (int)tx[i].msg_len;
+				bytes += tx[i].msg_len;
+			}
+			count_sent(s, r, bytes);
+		} else if (s->pending_error == 0 &&
+		    dgi_socket_is_icmp(s, r)) {
+			/* An earlier one's: this one is tried again. */
+			dgi_socket_drain_errors(s);
+			s->pending_error = r;
+		} else {
+			d[sent].result = r;
+			if (s->pending_error != 0 && s->pending_error != r)
+				dgi_queue_note(s, s->pending_error);
+			break;
+		}
+	}
+	s->pending_error = 0;
+	return sent > 0 ? (int)sent : r;
+}
+
+void
+dgi_queue_timer(struct dgram_timer *t, void *arg)
+{
+	struct dgram_socket *s = arg;
+
+	(void)t;
+	s->recv_rests = false;
+	if (s->deadlines > 0)
+		dgi_queue_expire(s);
+	if (s->block == DGI_UNTIL_TIMER)
+		s->block = DGI_FREE;
+	if (s->block == DGI_FREE)
+		dgi_member_dirty(s->loop, &s->member);
+	else if (s->deadlines > 0)
+		dgi_queue_arm(s);
+	dgi_queue_changed(s);
+	if (s->state != DGI_CLOSED)
+		dgi_socket_changed(s);
+}

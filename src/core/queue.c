@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The send queue: requests, their admission, and their completion.
+ *
+ * A request is accepted, waits in the queue, leaves it with a result for the
+ * list of those that are done, and from there the loop's task of the socket
+ * tells whoever is to know: no completion is called from inside of what caused
+ * it.  A request that nobody waits for is freed as it leaves the queue.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/queue.h"
+
+/* What every request in the pool of small ones is. */
+static void
+make_common(struct dgi_req *r)
+{
+	r->fn.done = NULL;
+	r->iov = r->u.small;
+	r->iovcnt = 1;
+	r->deadline = 0;
+	r->refused_at = 0;
+	r->flags = 0;
+}
+
+struct dgi_req *
+dgi_req_new(struct dgram_socket *s, unsigned flags, size_t addr_len)
+{
+	struct dgram_loop *l = s->loop;
+	bool large = addr_len > DGI_REQ_SMALL;
+	struct dgi_req *r;
+
+	r = dgi_pool_get(&l->requests[large], &l->mem,
+	    sizeof(*r) + (large ? DGI_REQ_LARGE_ROOM : DGI_REQ_SMALL));
+	if (r == NULL)
+		return NULL;
+	make_common(r);
+	r->flags = (unsigned short)(flags | (large ? DGI_REQ_LARGE : 0));
+	r->addr_len = (unsigned short)addr_len;
+	return r;
+}
+
+void
+dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
+{
+	struct dgram_loop *l = s->loop;
+	bool large = (r->flags & DGI_REQ_LARGE) != 0;
+	void *p;
+
+	if ((r->flags & DGI_REQ_COPIED) != 0)
+		dgi_mem_put(&l->mem, r->u.small[0].iov_base,
+		    r->u.small[0].iov_len);
+	if ((r->flags & DGI_REQ_ARRAY) != 0) {
+		memcpy(&p, &r->iov, sizeof(p));
+		dgi_mem_put(&l->mem, p, (size_t)r->iovcnt * sizeof(*r->iov));
+	}
+	make_common(r);
+	dgi_pool_put(&l->requests[large], r);
+}
+
+size_t
+dgi_queue_bound(const struct dgram_socket *s)
+{
+	size_t n = s->options.send_queue_count, one, bytes;
+
+	one = sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM;
+	/* Copies are rounded up to a power of two. */
+	bytes = s->options.send_queue_bytes;
+	if (n > SIZE_MAX / 4 / one || bytes > SIZE_MAX / 4)
+		return SIZE_MAX;
+	return n * (one + DGI_MEM_SMALLEST) + 2 * bytes;
+}
+
+int
+dgi_queue_refuse(struct dgram_socket *s, size_t n)
+{
+	s->stats.refused += n;
+	/* What is alone too large is never accepted: no drain for it. */
+	if (s->queued > 0)
+		s->refused = true;
+	return -ENOBUFS;
+}
+
+int
+dgi_queue_edge(struct dgram_socket *s)
+{
+	/* What was accepted keeps the loop running until it is over. */
+	if (!s->queue_holds) {
+		s->queue_holds = true;
+		dgi_loop_hold(s->loop);
+	}
+	if (s->block != DGI_FREE)
+		return 0;
+	if (s->queued >= s->loop->batch)
+		dgi_queue_flush(s, s->loop->batch);
+	else
+		dgi_member_dirty(s->loop, &s->member);
+	return 0;
+}
+
+int
+dgi_queue_call(struct dgram_socket *s, dgi_call_fn *call, void *arg)
+{
+	struct dgi_req *r;
+
+	r = dgi_req_new(s, DGI_REQ_CALL, 0);
+	if (r == NULL)
+		return -ENOMEM;
+	r->fn.call = call;
+	r->arg = arg;
+	s->specials++;
+	dgi_queue_push(s, r, 0, 0);
+	return 0;
+}
+
+/* ---- completion ---- */
+
+static void
+owe(struct dgram_socket *s, struct dgi_req *r)
+{
+	dgi_reqs_append(&s->done, r);
+	dgi_socket_owe(s, DGI_OWES_DONE);
+}
+
+void
+dgi_queue_note(struct dgram_socket *s, int status)
+{
+	struct dgi_req *r;
+
+	if (s->events.error == NULL)
+		return;
+	r = dgi_req_new(s, DGI_REQ_NOTE, 0);
+	if (r == NULL)
+		return;
+	r->status = status;
+	r->flags |= DGI_REQ_FAILED;
+	owe(s, r);
+}
+
+/* What dgram_last_error() and the `error` event tell of a request. */
+static void
+set_failure(struct dgram_socket *s, const struct dgi_req *r)
+{
+	struct dgram_error *e = &s->failure;
+
+	e->status = r->status;
+	e->kind = DGRAM_IN_SEND;
+	e->syscall = "send";
+	e->addr = NULL;
+	e->host = NULL;
+	if ((r->flags & DGI_REQ_NOTE) != 0) {
+		e->kind = DGRAM_IN_ICMP;
+		e->syscall = "recvmsg";
+		if (s->peer.len > 0)
+			e->addr = &s->peer;
+	} else if (r->addr_len > 0) {
+		memcpy(&s->failed_addr.u, r->addr, r->addr_len);
+		s->failed_addr.len = r->addr_len;
+		e->addr = &s->failed_addr;
+	}
+}
+
+/* A request that is not a common one, or failed. */
+static void
+tell_special(struct dgram_socket *s, struct dgi_req *r)
+{
+	dgram_done_fn *done = r->fn.done;
+	void *arg = r->arg;
+	int status = r->status;
+
+	if (status < 0)
+		set_failure(s, r);
+	dgi_req_free(s, r);
+	if (done != NULL)
+		done(s, status, arg);
+	else if (s->state != DGI_CLOSED && s->events.error != NULL)
+		s->events.error(s, &s->failure, s->arg);
+	s->failure.status = 0;
+}
+
+void
+dgi_queue_complete(struct dgram_socket *s)
+{
+	struct dgi_pool *pool = &s->loop->requests[0];
+	struct dgi_req *r, *after;
+	dgram_done_fn *done;
+	void *arg;
+	int status;
+
+	/* What the callbacks cause is for the next turn. */
+	r = s->done.head;
+	dgi_reqs_init(&s->done);
+	for (; r != NULL; r = after) {
+		after = r->next;
+		if (r->flags != 0) {
+			tell_special(s, r);
+			continue;
+		}
+		done = r->fn.done;
+		arg = r->arg;
+		status = r->status;
+		/* First, so that a send in the callback finds it free. */
+		dgi_pool_put(pool, r);
+		done(s, status, arg);
+	}
+}
+
+/* The request has left the queue. */
+static void
+complete(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	r->status = status;
+	if (status < 0)
+		r->flags |= DGI_REQ_FAILED;
+	if (r->fn.done == NULL) {
+		s->silent--;
+		if (status >= 0 || (r->flags & DGI_REQ_REPLY) != 0) {
+			dgi_req_free(s, r);
+			return;
+		}
+	}
+	owe(s, r);
+}
+
+static struct dgi_req *
+shift(struct dgi_reqs *q)
+{
+	struct dgi_req *r = q->head;
+
+	q->head = r->next;
+	if (q->head == NULL)
+		q->tail = &q->head;
+	return r;
+}
+
+/* All of the queue is done, and somebody waits for each. */
+static void
+splice_all(struct dgram_socket *s)
+{
+	*s->done.tail = s->queue.head;
+	s->done.tail = s->queue.tail;
+	dgi_reqs_init(&s->queue);
+	s->queued = 0;
+	s->bytes_left = s->options.send_queue_bytes;
+	dgi_socket_owe(s, DGI_OWES_DONE);
+}
+
+size_t
+dgi_queue_sent_ones(struct dgram_socket *s, int k)
+{
+	size_t bytes = dgi_queue_bytes(s);
+	struct dgi_req *r;
+
+	if ((size_t)k == s->queued && s->silent == 0) {
+		splice_all(s);
+		return bytes;
+	}
+	for (bytes = 0; k > 0; k--) {
+		r = shift(&s->queue);
+		bytes += (size_t)r->status;
+		s->queued--;
+		complete(s, r, r->status);
+	}
+	s->bytes_left += bytes;
+	return bytes;
+}
+
+static void
+leave(struct dgram_socket *s, size_t size, uint64_t deadline)
+{
+	s->queued--;
+	s->bytes_left += size;
+	s->deadlines -= deadline != 0;
+}
+
+/* The next datagram of an array is over. */
+static void
+step_batch(struct dgram_socket *s, struct dgi_req *r, size_t size, int result)
+{
+	struct dgram_datagram *d = &r->u.batch.v[r->u.batch.pos++];
+
+	leave(s, size, d->deadline_ns);
+	d->result = result;
+	r->u.batch.went += result >= 0;
+}
+
+void
+dgi_queue_pop(struct dgram_socket *s, size_t size, int result)
+{
+	struct dgi_req *r = s->queue.head;
+
+	if ((r->flags & DGI_REQ_SPECIAL) == 0) {
+		leave(s, (size_t)r->status, r->deadline);
+	} else {
+		step_batch(s, r, size, result);
+		if (r->u.batch.pos < r->u.batch.n)
+			return;
+		s->specials--;
+		result = (int)r->u.batch.went;
+	}
+	complete(s, shift(&s->queue), result);
+}
+
+static void
+count_failure(struct dgram_socket *s, int status)
+{
+	if (status == -ETIMEDOUT)
+		s->stats.expired++;
+	else if (status == -ECANCELED)
+		s->stats.cancelled++;
+	else
+		s->stats.failed++;
+}
+
+static size_t
+size_of_next(const struct dgi_req *r)
+{
+	const struct dgram_datagram *d;
+	size_t sum = 0;
+	int i;
+
+	if ((r->flags & DGI_REQ_SPECIAL) == 0)
+		return (size_t)r->status;
+	d = &r->u.batch.v[r->u.batch.pos];
+	for (i = 0; i < d->iovcnt; i++)
+		sum += d->iov[i].iov_len;
+	return sum;
+}
+
+/* All of a request that is out of the queue fails; 0: the turn of a call. */
+static void
+fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	if ((r->flags & DGI_REQ_SPECIAL) == 0) {
+		count_failure(s, status);
+		leave(s, (size_t)r->status, r->deadline);
+		complete(s, r, status);
+		return;
+	}
+	s->specials--;
+	if ((r->flags & DGI_REQ_CALL) != 0) {
+		r->fn.call(s, status, r->arg);
+		dgi_req_free(s, r);
+		return;
+	}
+	while (r->u.batch.pos < r->u.batch.n) {
+		count_failure(s, status);
+		step_batch(s, r, size_of_next(r), status);
+	}
+	complete(s, r, (int)r->u.batch.went);
+}
+
+void
+dgi_queue_fail_head(struct dgram_socket *s, int status)
+{
+	struct dgi_req *r = s->queue.head;
+
+	if ((r->flags & DGI_REQ_CALL) != 0) {
+		fail_request(s, shift(&s->queue), 0);
+	} else if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.n == 0) {
+		fail_request(s, shift(&s->queue), status);
+	} else {
+		count_failure(s, status);
+		s->pending_error = 0;
+		dgi_queue_pop(s, size_of_next(r), status);
+	}
+}
+
+/* Gives each request the verdict: 0 stays, < 0 fails with it. */
+static void
+sweep(struct dgram_socket *s, int (*verdict)(struct dgram_socket *,
+    struct dgi_req *, int), int status)
+{
+	struct dgi_req *r = s->queue.head, *after;
+	int v;
+
+	dgi_reqs_init(&s->queue);
+	for (; r != NULL; r = after) {
+		after = r->next;
+		v = verdict(s, r, status);
+		if (v == 0)
+			dgi_reqs_append(&s->queue, r);
+		else
+			fail_request(s, r, v);
+	}
+}
+
+static int
+if_late(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	return (r->flags & DGI_REQ_SPECIAL) == 0 &&
+	    dgi_queue_is_late(s, r->deadline) ? status : 0;
+}
+
+void
+dgi_queue_expire(struct dgram_socket *s)
+{
+	sweep(s, if_late, -ETIMEDOUT);
+	while (s->queue.head != NULL &&
+	    dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
+		dgi_queue_fail_head(s, -ETIMEDOUT);
+}
+
+static int
+always(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	(void)s, (void)r;
+	return status;
+}
+
+static int
+if_to_peer(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	(void)s;
+	if ((r->flags & DGI_REQ_SPECIAL) == 0)
+		return r->addr_len == 0 ? status : 0;
+	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.pos < r->u.batch.n)
+		return r->u.batch.v[r->u.batch.pos].to == NULL ? status : 0;
+	return 0;
+}
+
+void
+dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
+{
+	if (s->queue.head == NULL)
+		return;
+	sweep(s, only_peer ? if_to_peer : always, status);
+	dgi_queue_changed(s);
+}
+
+/* Bytes of the arena become bytes of the request. */
+static int
+make_own(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	void *copy;
+
+	if ((r->flags & DGI_REQ_ARENA) == 0)
+		return 0;
+	r->flags &= (unsigned short)~DGI_REQ_ARENA;
+	copy = dgi_mem_get(&s->loop->mem, r->u.small[0].iov_len);
+	if (copy == NULL)
+		return status;
+	memcpy(copy, r->u.small[0].iov_base, r->u.small[0].iov_len);
+	r->u.small[0].iov_base = copy;
+	r->flags |= DGI_REQ_COPIED;
+	return 0;
+}
+
+void
+dgi_queue_settle(struct dgram_loop *l)
+{
+	struct dgram_socket *s;
+
+	while (!dgi_list_empty(&l->borrowers)) {
+		s = DGI_CONTAINER(l->borrowers.next, struct dgram_socket,
+		    borrower);
+		dgi_list_remove(&s->borrower);
+		if (s->queue.head == NULL)
+			continue;
+		sweep(s, make_own, -ENOMEM);
+		dgi_queue_changed(s);
+	}
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The send queue of a socket.
+ *
+ * One FIFO holds all that was accepted and has not gone: for the bind, for the
+ * kernel, for a timer.  A request is a datagram, a borrowed array of them, or a
+ * call that keeps its place among them (a connect behind sends).
+ *
+ * Most requests are one datagram of one piece to an address: what is inline
+ * here is the way of those.
+ */
+
+#ifndef DGI_QUEUE_H
+#define DGI_QUEUE_H
+
+#include "core/plat.h"
+
+#include "core/socket.h"
+
+/*
+ * Flags of a request; 0 is the common one: a datagram of one borrowed piece.
+ * What it is, if not a datagram:
+ */
+#define DGI_REQ_BATCH	0x001u
+#define DGI_REQ_CALL	0x002u
+#define DGI_REQ_NOTE	0x004u
+#define DGI_REQ_SPECIAL	(DGI_REQ_BATCH | DGI_REQ_CALL | DGI_REQ_NOTE)
+/* What is not as in a common one: */
+#define DGI_REQ_COPIED	0x008u	/* small[0] is a copy of the library's */
+#define DGI_REQ_ARENA	0x010u	/* small[0] lies in the arena */
+#define DGI_REQ_REPLY	0x020u	/* a failure is only counted */
+#define DGI_REQ_ARRAY	0x040u	/* iov is allocated */
+#define DGI_REQ_PIECES	0x080u	/* iovcnt is not 1 */
+#define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
+#define DGI_REQ_LARGE	0x200u	/* has room for any address */
+#define DGI_REQ_FAILED	0x400u	/* status is negative */
+
+/*
+ * A call in the queue.  status 0: its turn has come; < 0: it never will.  It
+ * must not call the user.
+ */
+typedef void	dgi_call_fn(struct dgram_socket *, int status, void *arg);
+
+/*
+ * In the pool of small ones a request is a common one; whoever makes it anything
+ * else says so by a flag, and dgi_req_free() makes it a common one again.
+ */
+struct dgi_req {
+	struct dgi_req *next;		/* in the queue, then owed */
+	union {
+		dgram_done_fn *done;
+		dgi_call_fn *call;
+	} fn;
+	void *arg;
+	const struct iovec *iov;	/* u.small, or allocated */
+	union {
+		struct iovec small[2];
+		struct {
+			struct dgram_datagram *v;
+			size_t n, pos, went;
+		} batch;
+	} u;
+	uint64_t deadline;		/* 0: none */
+	uint64_t refused_at;		/* loop->now of the first ENOBUFS */
+	int status;			/* bytes of the datagram; or why not */
+	int iovcnt;
+	unsigned short flags;		/* DGI_REQ_* */
+	unsigned short addr_len;	/* 0: the connected peer */
+	char addr[];
+};
+
+/* Addresses up to this long go to the pool of small requests. */
+#define DGI_REQ_SMALL	sizeof(struct sockaddr_in6)
+#define DGI_REQ_LARGE_ROOM	sizeof(((struct dgram_addr *)0)->u)
+
+/* ---- queue.c ---- */
+
+/* A request with room for an address of that many bytes, or NULL. */
+struct dgi_req	*dgi_req_new(struct dgram_socket *, unsigned flags,
+	    size_t addr_len);
+/* One that is in no queue. */
+void	dgi_req_free_special(struct dgram_socket *, struct dgi_req *);
+static inline void
+dgi_req_free(struct dgram_socket *s, struct dgi_req *r)
+{
+	if (r->flags == 0)
+		dgi_pool_put(&s->loop->requests[0], r);
+	else
+		dgi_req_free_special(s, r);
+}
+
+/* Deadline of the datagram that this request would send next; 0: none. */
+static inline uint64_t
+dgi_req_deadline(const struct dgi_req *r)
+{
+	if ((r->flags & DGI_REQ_SPECIAL) == 0)
+		return r->deadline;
+	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.pos < r->u.batch.n)
+		return r->u.batch.v[r->u.batch.pos].deadline_ns;
+	return 0;
+}
+
+static inline bool
+dgi_queue_is_late(const struct dgram_socket *s, uint64_t deadline)
+{
+	return deadline != 0 && deadline <= s->loop->now;
+}
+
+static inline void
+dgi_reqs_append(struct dgi_reqs *q, struct dgi_req *r)
+{
+	r->next = NULL;
+	*q->tail = r;
+	q->tail = &r->next;
+}
+
+static inline size_t
+dgi_queue_bytes(const struct dgram_socket *s)
+{
+	return s->options.send_queue_bytes - s->bytes_left;
+}
+
+/* The refusal of what the limits have no room for. */
+int	dgi_queue_refuse(struct dgram_socket *, size_t n);
+
+/* 0, or -ENOBUFS if the limits have no room for n datagrams of `bytes`. */
+static inline int
+dgi_queue_admit(struct dgram_socket *s, size_t n, size_t bytes)
+{
+	/* queued is never above the limit, so the difference is right. */
+	if (n <= s->options.send_queue_count - s->queued &&
+	    bytes <= s->bytes_left)
+		return 0;
+	return dgi_queue_refuse(s, n);
+}
+
+/* The first of the queue, or the last of a batch, has been appended; 0. */
+int	dgi_queue_edge(struct dgram_socket *);
+
+/* Appends; flushes when a batch is full. */
+static inline void
+dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
+    size_t bytes)
+{
+	bool first = s->queue.head == NULL;
+
+	dgi_reqs_append(&s->queue, r);
+	s->bytes_left -= bytes;
+	s->queued += n;
+	s->silent += r->fn.done == NULL;
+	if (first || s->queued >= s->loop->batch)
+		(void)dgi_queue_edge(s);
+}
+
+/* Keeps a place for a call.  -ENOMEM. */
+int	dgi_queue_call(struct dgram_socket *, dgi_call_fn *, void *arg);
+/* The first k went, requests of one all of them; their bytes. */
+size_t	dgi_queue_sent_ones(struct dgram_socket *, int k);
+/* The datagram at the head is over, `size` bytes long: with this result. */
+void	dgi_queue_pop(struct dgram_socket *, size_t size, int result);
+/* The datagram at the head fails; or, of a call, the turn has come. */
+void	dgi_queue_fail_head(struct dgram_socket *, int status);
+/* What is late leaves with -ETIMEDOUT. */
+void	dgi_queue_expire(struct dgram_socket *);
+/* Completes all that waits; only_peer: what has no address of its own. */
+void	dgi_queue_fail(struct dgram_socket *, int status, bool only_peer);
+/* Calls whoever waits for what is over; from the tasks of the loop. */
+void	dgi_queue_complete(struct dgram_socket *);
+/* No request refers to the arena any more: those that did have copies. */
+void	dgi_queue_settle(struct dgram_loop *);
+/* An `error` of kind DGRAM_IN_ICMP, from the loop. */
+void	dgi_queue_note(struct dgram_socket *, int status);
+/* The most bytes that the requests of this socket may come to. */
+size_t	dgi_queue_bound(const struct dgram_socket *);
+
+/* ---- flush.c ---- */
+
+/* Sends up to `most` datagrams, as far as the kernel takes them. */
+void	dgi_queue_flush(struct dgram_socket *, size_t most);
+/* Sends now, past the empty queue: how many of n went, or why none. */
+int	dgi_queue_try(struct dgram_socket *, struct dgram_datagram *, size_t n);
+/* The queue is shorter: drain may be owed, a socket that ends may close. */
+void	dgi_queue_changed(struct dgram_socket *);
+/* -EAGAIN and -ENOBUFS: waits as each must. */
+void	dgi_queue_block(struct dgram_socket *, int status);
+/* Arms the timer for whatever is due first. */
+void	dgi_queue_arm(struct dgram_socket *);
+/* The timer: the back-off is over, or a deadline, or a rest from reading. */
+void	dgi_queue_timer(struct dgram_timer *, void *arg);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Receiving: from readiness to the message callback.
+ *
+ * A socket that was quiet is read by one recvfrom(2) and left: no second call
+ * to learn EAGAIN, the backend is level-triggered and speaks again if there is
+ * more.  That is the cheapest for many sockets with a datagram each.  One that
+ * is ready again in the very next wait is in a streak: recvmmsg(2), of 8 at
+ * first and then of a batch, until a short one or the end of the budget.  A
+ * result of 0 or 1 ends the streak, and the next one takes longer to begin.
+ *
+ * What one system call brought goes to the callback at once, as one array.
+ * Behind each callback all that it sent is flushed, so that replies which lie
+ * in the arena need no copy; what the kernel did not take gets one.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+#include "core/socket.h"
+
+#define FIRST_BATCH	8u
+#define PATIENCE_MOST	15u
+
+#if DGI_HAVE_TRUE_LENGTH
+#define RECV_FLAGS	MSG_TRUNC
+#else
+#define RECV_FLAGS	0
+#endif
+
+static void
+cut(struct dgram_socket *s, struct dgram_message *m)
+{
+	m->size = s->options.max_datagram;
+	m->wire_size = DGI_HAVE_TRUE_LENGTH ? m->wire_size : 0;
+	m->flags = DGRAM_TRUNCATED;
+	s->stats.truncated++;
+}
+
+/* Fills in message i, of which `len` bytes came; how many it has. */
+static inline size_t
+fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
+    socklen_t namelen, size_t most)
+{
+	struct dgram_message *m = &a->messages[i];
+
+	m->wire_size = m->size = len;
+	m->flags = 0;
+	a->rx_addr[i].len = namelen;
+	if (len > most)
+		cut(s, m);
+	return m->size;
+}
+
+/*
+ * After shutdown(2) on its descriptor a socket is readable for ever, with
+ * nothing: no bytes and, from UDP, no sender.
+ */
+static inline bool
+is_end(const struct dgram_socket *s, size_t len, socklen_t namelen,
+    unsigned events)
+{
+	if (len > 0 || namelen > 0)
+		return false;
+	return (events & (DGI_HANGUP | DGI_READ_END)) != 0 || (s->type != DGRAM_UNIX &&
+	    (s->options.want & DGRAM_NO_REMOTE) == 0);
+}
+
+static void
+hang_up(struct dgram_socket *s)
+{
+	s->hung_up = true;
+	dgi_socket_changed(s);
+	dgi_socket_error(s, -ESHUTDOWN, DGRAM_IN_RECEIVE, "recvmsg", NULL);
+}
+
+static void
+failed(struct dgram_socket *s, int status)
+{
+	if (dgi_socket_is_icmp(s, status)) {
+		dgi_socket_error(s, status, DGRAM_IN_ICMP, "recvmsg",
+		    s->peer.len > 0 ? &s->peer : NULL);
+		return;
+	}
+	if (s->recv_error == status) {
+		/* It does not go away: look again later, say nothing more. */
+		s->recv_rests = true;
+		dgi_queue_arm(s);
+		dgi_socket_changed(s);
+		return;
+	}
+	s->recv_error = status;
+	dgi_socket_error(s, status, DGRAM_IN_RECEIVE, "recvmsg",
+	    s->peer.len > 0 ? &s->peer : NULL);
+}
+
+/* Gives the first n messages to the user, and what he sent to the kernel. */
+static void
+deliver(struct dgram_socket *s, unsigned n, size_t bytes)
+{
+	struct dgram_loop *l = s->loop;
+
+	s->recv_error = 0;
+	s->stats.received += n;
+	s->stats.received_bytes += bytes;
+	l->arena.used = n;
+	s->events.message(s, l->arena.messages, n, s->arg);
+	dgi_loop_flush(l);
+	dgi_queue_settle(l);
+	dgi_arena_release(&l->arena, &l->mem);
+}
+
+/* One datagram; how many came, or -errno. */
+static int
+read_one(struct dgram_socket *s, unsigned events)
+{
+	struct dgram_loop *l = s->loop;
+	struct dgi_arena *a = &l->arena;
+	bool named = (s->options.want & DGRAM_NO_REMOTE) == 0;
+	socklen_t namelen = sizeof(a->rx_addr[0].u);
+	ssize_t len;
+	size_t size;
+
+	(void)dgi_arena_prepare(a, s->options.max_datagram, named, 1);
+	s->stats.receive_calls++;
+	len = l->os->recvfrom(l->os, s->fd, a->rx_iov[0].iov_base,
+	    a->rx_iov[0].iov_len, RECV_FLAGS,
+	    named ? &a->rx_addr[0].u.sa : NULL, named ? &namelen : NULL);
+	if (len < 0)
+		return (int)len;
+	if (!named)
+		namelen = 0;
+	if (is_end(s, (size_t)len, namelen, events)) {
+		hang_up(s);
+		return 0;
+	}
+	size = fill(s, a, 0, (size_t)len, namelen, s->options.max_datagram);
+	if (s->type == DGRAM_UNIX)
+		dgi_addr_trim(&a->rx_addr[0]);
+	deliver(s, 1, size);
+	return 1;
+}
+
+/*
+ * Fills in n messages and readies their slots for the next time; how many of
+ * them are datagrams.
+ */
+static unsigned
+fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	const size_t most = s->options.max_datagram;
+	size_t sum = 0;
+	socklen_t namelen;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		namelen = a->rx[i].msg_hdr.msg_namelen;
+		if (a->rx[i].msg_len == 0 && is_end(s, 0, namelen, events))
+			break;
+		if (a->named)
+			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);
+		sum += fill(s, a, i, a->rx[i].msg_len, namelen, most);
+	}
+	*bytes = sum;
+	if (s->type != DGRAM_UNIX)
+		return i;
+	for (n = 0; n < i; n++)
+		dgi_addr_trim(&a->rx_addr[n]);
+	return i;
+}
+
+/* Up to n, already prepared; how many came, or -errno. */
+static int
+read_batch(struct dgram_socket *s, unsigned n, unsigned events)
+{
+	struct dgram_loop *l = s->loop;
+	unsigned good;
+	int r, later;
+	size_t bytes;
+
+	s->stats.receive_calls++;
+	r = dgi_mmsg_recv(l->os, &l->mmsg, s->fd, l->arena.rx, n, RECV_FLAGS,
+	    &later);
+	if (r <= 0)
+		return r;
+	good = fill_batch(s, (unsigned)r, events, &bytes);
+	if (good > 0)
+		deliver(s, good, bytes);
+	if (good < (unsigned)r) {
+		/* The slots behind lost their room for a name. */
+		l->arena.prepared = 0;
+		if (s->state != DGI_CLOSED)
+			hang_up(s);
+	} else if (later < 0 && s->state != DGI_CLOSED) {
+		failed(s, later);
+	}
+	return (int)good;
+}
+
+/* May it be read (on)?  Callbacks may have changed that. */
+static bool
+is_open(const struct dgram_socket *s)
+{
+	return s->state != DGI_CLOSED && !s->paused && !s->hung_up &&
+	    !s->recv_rests && s->events.message != NULL;
+}
+
+/* How many to ask for. */
+static unsigned
+how_many(const struct dgram_socket *s, unsigned left)
+{
+	unsigned most = s->options.messages_per_call, n;
+
+	n = s->streak == 0 ? 1 : s->streak == 1 ? FIRST_BATCH : s->loop->batch;
+	if (n > s->loop->batch)
+		n = s->loop->batch;
+	if (n > left)
+		n = left;
+	if (most != 0 && n > most)
+		n = most;
+	if (n == 1)
+		return 1;
+	return dgi_arena_prepare(&s->loop->arena, s->options.max_datagram,
+	    (s->options.want & DGRAM_NO_REMOTE) == 0, n);
+}
+
+/*
+ * A visit of one datagram to a quiet socket.  Ready in the very next wait it is
+ * in a streak; one that turned out to have a single datagram after all, as when
+ * requests come one at a time, has to be ready more often the next time.
+ */
+static void
+count_quiet(struct dgram_socket *s)
+{
+	if (s->quiet++ < s->patience)
+		return;
+	s->quiet = 0;
+	s->streak = 1;
+}
+
+static void
+end_streak(struct dgram_socket *s)
+{
+	s->streak = 0;
+	s->quiet = 0;
+	if (s->patience < PATIENCE_MOST)
+		s->patience = s->patience * 2 + 1;
+}
+
+void
+dgi_recv_ready(struct dgram_socket *s, unsigned events)
+{
+	unsigned left = s->loop->budget, n;
+	int r;
+
+	if (s->last_wait + 1 != s->loop->waits)
+		s->streak = s->quiet = 0;
+	s->last_wait = s->loop->waits;
+	while (left > 0) {
+		n = how_many(s, left);
+		r = n == 1 ? read_one(s, events) : read_batch(s, n, events);
+		if (r < 0) {
+			s->streak = s->quiet = 0;
+			if (r != -EAGAIN)
+				failed(s, r);
+			return;
+		}
+		if (!is_open(s))
+			return;
+		if (s->streak == 0) {
+			count_quiet(s);
+			return;
+		}
+		left -= (unsigned)r;
+		if (n > 1 && r <= 1) {
+			end_streak(s);
+		} else {
+			s->streak = 2;
+			s->patience = 0;
+		}
+		if ((unsigned)r < n)
+			return;
+	}
+	s->stats.budget_used_up++;
+}

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Sockets: open, adopt, close, and what the loop has to do with them.
+ *
+ * What a socket wants of the loop (interest, keeping it running) is never
+ * switched on and off by whoever changes something: it is derived from the
+ * state by dgi_socket_changed().
+ *
+ * A closed socket is out of everything at once: descriptor, watch, timer, path.
+ * What is left is its memory, until the completions it owes and then its close
+ * have been called.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+#include "core/socket.h"
+
+#define DATAGRAM_MOST		((size_t)16 << 20)
+#define QUEUE_BYTES		((size_t)1 << 20)
+#define QUEUE_COUNT		4096u
+
+static void	on_ready(struct dgram_watch *, unsigned events, void *arg);
+
+int
+dgram_type_parse(const char *name)
+{
+	if (name != NULL) {
+		if (strcmp(name, "udp4") == 0)
+			return DGRAM_UDP4;
+		if (strcmp(name, "udp6") == 0)
+			return DGRAM_UDP6;
+		if (strcmp(name, "unix_dgram") == 0)
+			return DGRAM_UNIX;
+	}
+	return DGRAM_ERR_SOCKET_BAD_TYPE;
+}
+
+/* ---- as a member of the loop ---- */
+
+static struct dgram_socket *
+of_member(struct dgi_member *m)
+{
+	return DGI_CONTAINER(m, struct dgram_socket, member);
+}
+
+static void
+member_flush(struct dgi_member *m)
+{
+	struct dgram_socket *s = of_member(m);
+
+	dgi_queue_flush(s, s->loop->budget);
+}
+
+static void
+member_end(struct dgi_member *m)
+{
+	struct dgram_socket *s = of_member(m);
+
+	if (s->state != DGI_CLOSED)
+		dgi_socket_close(s);
+}
+
+static size_t
+member_bound(const struct dgi_member *m)
+{
+	const struct dgram_socket *s = (const void *)((const char *)m -
+	    offsetof(struct dgram_socket, member));
+
+	return s->state == DGI_CLOSED ? 0 : dgi_queue_bound(s);
+}
+
+static const struct dgi_member_ops member_ops = {
+	.flush = member_flush,
+	.end = member_end,
+	.bound = member_bound,
+};
+
+static unsigned
+wants(const struct dgram_socket *s)
+{
+	unsigned w = 0;
+
+	if (s->fd < 0)
+		return 0;
+	if (s->receives && s->events.message != NULL && !s->paused &&
+	    !s->recv_rests && !s->hung_up)
+		w |= DGRAM_READABLE;
+	if (s->block == DGI_UNTIL_WRITABLE)
+		w |= DGRAM_WRITABLE;
+	/* An ICMP error is told even if nothing is read. */
+	if (s->state == DGI_CONNECTED && s->type != DGRAM_UNIX && !s->hung_up)
+		w |= DGI_ERROR;
+	return w;
+}
+
+static void
+hold(struct dgram_socket *s)
+{
+	bool want = s->receives && !s->unrefd && s->state != DGI_CLOSED;
+
+	if (want == s->holds)
+		return;
+	s->holds = want;
+	if (want)
+		dgi_loop_hold(s->loop);
+	else
+		dgi_loop_release(s->loop);
+}
+
+void
+dgi_socket_changed(struct dgram_socket *s)
+{
+	hold(s);
+	dgi_watch_want(&s->watch, wants(s));
+}
+
+int
+dgi_socket_register(struct dgram_socket *s)
+{
+	return dgi_watch_set(&s->watch, wants(s));
+}
+
+/* The first messages come behind `listening` and `connect`. */
+static void
+tell_state(struct dgram_socket *s)
+{
+	unsigned owes = s->owes;
+
+	s->owes &= ~(DGI_OWES_LISTENING | DGI_OWES_CONNECT);
+	if (s->state != DGI_CLOSED && (owes & DGI_OWES_LISTENING) != 0 &&
+	    s->events.listening != NULL)
+		s->events.listening(s, s->arg);
+	if (s->state != DGI_CLOSED && (owes & DGI_OWES_CONNECT) != 0 &&
+	    s->events.connect != NULL)
+		s->events.connect(s, s->arg);
+}
+
+static void
+run_owed(struct dgi_task *t)
+{
+	struct dgram_socket *s = DGI_CONTAINER(t, struct dgram_socket, owed);
+	unsigned owes = s->owes;
+
+	s->is_owed = false;
+	s->owes &= DGI_OWES_LISTENING | DGI_OWES_CONNECT;
+	if (s->owes != 0)
+		tell_state(s);
+	if ((owes & DGI_OWES_DONE) != 0)
+		dgi_queue_complete(s);
+	if (s->state != DGI_CLOSED && (owes & DGI_OWES_DRAIN) != 0 &&
+	    s->events.drain != NULL)
+		s->events.drain(s, s->arg);
+}
+
+void
+dgi_socket_error(struct dgram_socket *s, int status, int kind,
+    const char *syscall, const struct dgram_addr *addr)
+{
+	struct dgram_error e = { .status = status, .kind = kind,
+	    .syscall = syscall, .addr = addr };
+
+	if (s->state != DGI_CLOSED && s->events.error != NULL)
+		s->events.error(s, &e, s->arg);
+}
+
+/* ---- readiness ---- */
+
+bool
+dgi_socket_is_icmp(const struct dgram_socket *s, int status)
+{
+	if (s->type == DGRAM_UNIX)
+		return false;
+	switch (status) {
+	case -ECONNREFUSED:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -EHOSTDOWN:
+	case -ENOPROTOOPT:
+	case -EPROTO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void
+dgi_socket_drain_errors(struct dgram_socket *s)
+{
+#if DGI_HAVE_ERRQUEUE
+	const struct dgi_os *os = s->loop->os;
+	struct msghdr m;
+	unsigned i;
+
+	/* Filled by IP_RECVERR only; bounded, for they may come as fast. */
+	memset(&m, 0, sizeof(m));
+	for (i = 0; i < 256; i++) {
+		if (os->recvmsg(os, s->fd, &m, MSG_ERRQUEUE) < 0)
+			break;
+	}
+#else
+	(void)s;
+#endif
+}
+
+/* An error waits and nobody reads: takes it off the socket. */
+static void
+take_error(struct dgram_socket *s)
+{
+	const struct dgi_os *os = s->loop->os;
+	socklen_t len = sizeof(int);
+	int e = 0;
+
+	if (os->getsockopt(os, s->fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0 ||
+	    e == 0)
+		return;
+	dgi_socket_error(s, -e, dgi_socket_is_icmp(s, -e) ? DGRAM_IN_ICMP :
+	    DGRAM_IN_RECEIVE, "recvmsg", s->peer.len > 0 ? &s->peer : NULL);
+}
+
+static void
+on_ready(struct dgram_watch *w, unsigned events, void *arg)
+{
+	struct dgram_socket *s = arg;
+
+	(void)w;
+	s->stats.wakeups++;
+	if ((events & DGI_ERROR) != 0)
+		dgi_socket_drain_errors(s);
+	if ((s->owes & (DGI_OWES_LISTENING | DGI_OWES_CONNECT)) != 0)
+		tell_state(s);
+	if ((wants(s) & DGRAM_READABLE) != 0) {
+		if (events != DGRAM_WRITABLE)
+			dgi_recv_ready(s, events);
+	} else if (s->state != DGI_CLOSED) {
+		if ((events & DGI_ERROR) != 0)
+			take_error(s);
+		if ((events & DGI_HANGUP) != 0 && s->state != DGI_CLOSED) {
+			s->hung_up = true;
+			dgi_socket_changed(s);
+		}
+	}
+	if (s->state != DGI_CLOSED && s->block == DGI_UNTIL_WRITABLE &&
+	    (events & ~DGRAM_READABLE) != 0) {
+		s->block = DGI_FREE;
+		dgi_queue_flush(s, s->loop->budget);
+		if (s->state != DGI_CLOSED)
+			dgi_socket_changed(s);
+	}
+	dgi_loop_flush(s->loop);
+}
+
+/* ---- open ---- */
+
+static int
+new_socket(struct dgram_loop *l, const struct dgram_options *o,
+    struct dgram_socket **ret)
+{
+	struct dgram_socket *s;
+
+	s = dgi_mem_alloc(&l->mem, sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	memset(s, 0, sizeof(*s));
+	s->loop = l;
+	s->fd = -1;
+	s->common_len = UINT32_MAX;
+	s->type = o->type;
+	s->options = *o;
+	s->arg = o->arg;
+	if (o->events != NULL)
+		s->events = *o->events;
+	if (o->device != NULL) {
+		s->device = dgi_mem_alloc(&l->mem, strlen(o->device) + 1);
+		if (s->device == NULL) {
+			dgi_mem_free(&l->mem, s, sizeof(*s));
+			return -ENOMEM;
+		}
+		memcpy(s->device, o->device, strlen(o->device) + 1);
+	}
+	s->options.device = s->device;
+	s->options.events = NULL;
+	if (s->options.max_datagram == 0)
+		s->options.max_datagram = l->max_datagram;
+	if (s->options.send_queue_bytes == 0)
+		s->options.send_queue_bytes = QUEUE_BYTES;
+	if (s->options.send_queue_count == 0)
+		s->options.send_queue_count = QUEUE_COUNT;
+	s->bytes_left = s->options.send_queue_bytes;
+	s->common_most = s->options.send_queue_count < l->batch ?
+	    s->options.send_queue_count : l->batch;
+	dgi_list_init(&s->ops);
+	dgi_list_init(&s->borrower);
+	dgi_reqs_init(&s->queue);
+	dgi_reqs_init(&s->done);
+	s->owed.run = run_owed;
+	dgram_timer_init(&s->timer, l, dgi_queue_timer, s);
+	dgram_timer_unref(&s->timer);
+	dgi_watch_init(&s->watch, l, -1, on_ready, s);
+	dgi_member_init(l, &s->member, &member_ops);
+	*ret = s;
+	return 0;
+}
+
+static void
+free_socket(struct dgram_socket *s)
+{
+	struct dgi_mem *m = &s->loop->mem;
+
+	dgi_list_remove(&s->member.dirty);
+	dgi_list_remove(&s->member.all);
+	dgi_list_remove(&s->borrower);
+	if (s->device != NULL)
+		dgi_mem_free(m, s->device, strlen(s->device) + 1);
+	dgi_mem_free(m, s, sizeof(*s));
+}
+
+static int
+check_open(const struct dgram_loop *l, const struct dgram_options *o)
+{
+	if (l->freeing)
+		return -ECANCELED;
+	if (o->max_datagram > DATAGRAM_MOST)
+		return -EINVAL;
+	return dgi_option_check(o);
+}
+
+void
+dgi_socket_set_type(struct dgram_socket *s, enum dgram_type type)
+{
+	s->type = type;
+	s->family = dgi_type_family(type);
+	s->addr_len = type == DGRAM_UDP4 ? sizeof(struct sockaddr_in) :
+	    type == DGRAM_UDP6 ? sizeof(struct sockaddr_in6) : 0;
+}
+
+int
+dgram_open(struct dgram_loop *l, const struct dgram_options *o,
+    struct dgram_socket **ret)
+{
+	int r;
+
+	if (l == NULL || o == NULL || ret == NULL)
+		return -EINVAL;
+	if (o->type < DGRAM_UDP4 || o->type > DGRAM_UNIX)
+		return DGRAM_ERR_SOCKET_BAD_TYPE;
+	r = check_open(l, o);
+	if (r == 0)
+		r = new_socket(l, o, ret);
+	if (r == 0)
+		dgi_socket_set_type(*ret, o->type);
+	return r;
+}
+
+int
+dgram_open_fd(struct dgram_loop *l, const struct dgram_options *o, int fd,
+    struct dgram_socket **ret)
+{
+	struct dgram_socket *s;
+	int r;
+
+	if (l == NULL || o == NULL || ret == NULL)
+		return -EINVAL;
+	if (o->type != 0 && (o->type < DGRAM_UDP4 || o->type > DGRAM_UNIX))
+		return DGRAM_ERR_SOCKET_BAD_TYPE;
+	r = check_open(l, o);
+	if (r == 0)
+		r = new_socket(l, o, &s);
+	if (r < 0)
+		return r;
+	r = dgi_socket_adopt(s, fd);
+	if (r < 0) {
+		free_socket(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+int
+dgi_socket_attach(struct dgram_socket *s, int fd)
+{
+	int r;
+
+	r = dgi_arena_reserve(&s->loop->arena, &s->loop->mem,
+	    s->options.max_datagram);
+	if (r == 0) {
+		s->fd = fd;
+		s->watch.fd = fd;
+	}
+	return r;
+}
+
+int
+dgi_socket_create(struct dgram_socket *s)
+{
+	const struct dgi_os *os = s->loop->os;
+	int fd, r;
+
+	fd = os->socket(os, s->family, SOCK_DGRAM, 0);
+	if (fd < 0)
+		return fd;
+	r = dgi_socket_attach(s, fd);
+	if (r < 0) {
+		(void)os->close(os, fd);
+		return r;
+	}
+	r = dgi_option_apply(s);
+	if (r < 0)
+		dgi_socket_discard(s);
+	return r;
+}
+
+void
+dgi_socket_discard(struct dgram_socket *s)
+{
+	const struct dgi_os *os = s->loop->os;
+
+	(void)dgi_watch_set(&s->watch, 0);
+	(void)os->close(os, s->fd);
+	s->fd = s->watch.fd = -1;
+}
+
+/* Closes now what must not wait, and owes the rest. */
+static void
+run_close(struct dgi_task *t)
+{
+	struct dgram_socket *s = DGI_CONTAINER(t, struct dgram_socket, closing);
+	struct dgram_loop *l = s->loop;
+	struct dgi_close_fn end = s->end_fn, fn = s->close_fn;
+
+	/* Closed by a completion: those that it cut off come first. */
+	if (s->is_owed) {
+		dgi_queue_append(&l->closes, t);
+		return;
+	}
+	if (s->events.close != NULL)
+		s->events.close(s, s->arg);
+	if (end.fn != NULL)
+		end.fn(end.arg);
+	if (fn.fn != NULL)
+		fn.fn(fn.arg);
+	free_socket(s);
+}
+
+void
+dgi_socket_close(struct dgram_socket *s)
+{
+	struct dgram_loop *l = s->loop;
+	struct dgi_op *op;
+
+	s->ending = false;
+	s->block = DGI_FREE;
+	dgi_queue_flush(s, SIZE_MAX);
+	dgi_stats_keep(s);
+	dgi_state_move(s, DGI_CLOSE);
+	hold(s);
+	while (!dgi_list_empty(&s->ops)) {
+		op = DGI_CONTAINER(s->ops.next, struct dgi_op, link);
+		dgi_list_remove(&op->link);
+		op->cancel(op, -ECANCELED);
+	}
+	dgi_queue_fail(s, -ECANCELED, false);
+	dgram_timer_stop(&s->timer);
+	dgi_list_remove(&s->member.dirty);
+	dgi_list_remove(&s->borrower);
+	dgi_unix_unlink(s);
+	if (s->fd >= 0)
+		dgi_socket_discard(s);
+	s->closing.run = run_close;
+	dgi_queue_append(&l->closes, &s->closing);
+}
+
+int
+dgram_close(struct dgram_socket *s, void (*fn)(void *arg), void *arg)
+{
+	int r;
+
+	if (s == NULL)
+		return -EINVAL;
+	r = dgi_state_check(s, DGI_CLOSE);
+	if (r < 0)
+		return r;
+	s->close_fn.fn = fn;
+	s->close_fn.arg = arg;
+	dgi_socket_close(s);
+	return 0;
+}
+
+void
+dgi_socket_check_end(struct dgram_socket *s)
+{
+	if (s->ending && s->queue.head == NULL && dgi_list_empty(&s->ops))
+		dgi_socket_close(s);
+}
+
+int
+dgram_end(struct dgram_socket *s, void (*fn)(void *arg), void *arg)
+{
+	if (s == NULL)
+		return -EINVAL;
+	if (s->state == DGI_CLOSED || s->ending)
+		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
+	s->end_fn.fn = fn;
+	s->end_fn.arg = arg;
+	s->ending = true;
+	dgi_state_set_common(s);
+	if (s->queue.head == NULL)
+		dgi_socket_check_end(s);
+	else
+		dgi_queue_flush(s, SIZE_MAX);
+	return 0;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * A socket, for the files of its layer and, at the end, for names (layer 4).
+ *
+ * The state, and the one table in state.c that moves it:
+ *
+ *             bind            bound            connect          connected
+ *   UNBOUND --------> BINDING -----> BOUND ------------> CONNECTING -----> CONNECTED
+ *      ^               |   |           ^ ^                  |     ^            |
+ *      |  bind failed  |   | connect   | +------------------+     |            |
+ *      +---------------+   v           |    connect failed        | bound      |
+ *      ^             BINDING_TO_CONNECT --------------------------+            |
+ *      +--------------+ (bind failed)  |                                       |
+ *                                      +---------------------------------------+
+ *   any of these --close--> CLOSED                     disconnect
+ *
+ * A bind or connect by address passes through BINDING or CONNECTING inside of
+ * one call; a bind or connect by name stays there until layer 4 is done.
+ *
+ * An AF_UNIX socket that only sends is BOUND without a name: it has a
+ * descriptor, receives nothing, does not keep the loop running and may still be
+ * given a path (`receives` tells).
+ */
+
+#ifndef DGI_SOCKET_H
+#define DGI_SOCKET_H
+
+#include "core/plat.h"
+
+#include <sys/stat.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dgram.h"
+#include "core/list.h"
+#include "core/loop.h"
+
+enum dgi_state { DGI_UNBOUND, DGI_BINDING, DGI_BINDING_TO_CONNECT, DGI_BOUND,
+	DGI_CONNECTING, DGI_CONNECTED, DGI_CLOSED, DGI_NSTATES };
+
+enum dgi_step { DGI_BIND, DGI_BIND_DONE, DGI_BIND_FAILED, DGI_CONNECT,
+	DGI_CONNECT_DONE, DGI_CONNECT_FAILED, DGI_DISCONNECT, DGI_CLOSE,
+	DGI_NSTEPS };
+
+/* What the queue waits for, when it must not be flushed. */
+enum dgi_block { DGI_FREE, DGI_UNTIL_WRITABLE, DGI_UNTIL_TIMER };
+
+/* What is owed to the user, delivered in this order. */
+#define DGI_OWES_LISTENING	0x1u
+#define DGI_OWES_CONNECT	0x2u
+#define DGI_OWES_DONE		0x4u	/* completions: s->done */
+#define DGI_OWES_DRAIN		0x8u
+
+struct dgi_req;
+
+/* A FIFO of requests. */
+struct dgi_reqs {
+	struct dgi_req *head, **tail;
+};
+
+static inline void
+dgi_reqs_init(struct dgi_reqs *q)
+{
+	q->head = NULL;
+	q->tail = &q->head;
+}
+
+/*
+ * An operation of a higher layer in progress: a look-up behind a bind, connect
+ * or send.  It hangs on its socket so that close and failure reach it.
+ * cancel() is called off the list, at most once, never inside a user's callback
+ * of its own making, and must not call the user: it owes its completion.
+ */
+struct dgi_op {
+	struct dgi_list link;
+	void (*cancel)(struct dgi_op *, int status);
+};
+
+struct dgi_close_fn {
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+struct dgram_socket {
+	struct dgi_member member;
+	struct dgram_loop *loop;
+	struct dgram_watch watch;
+	int fd;				/* -1: none yet, or closed */
+	int family;
+	socklen_t addr_len;		/* of its family; 0: varies (AF_UNIX) */
+	enum dgram_type type;
+	enum dgi_state state;
+	/*
+	 * Length of an address that may be sent to without asking the state:
+	 * UINT32_MAX, which none has, if there is something to ask.
+	 */
+	socklen_t common_len;
+	bool receives;			/* somebody can send to it */
+	bool unrefd, holds;		/* holds: the loop is kept running */
+	bool paused, ending;
+	bool hung_up;			/* shut down: reading would not end */
+	bool own_path;			/* close unlinks it */
+
+	struct dgram_events events;
+	void *arg;
+	struct dgram_options options;	/* device and events are not valid */
+	char *device;			/* copy, or NULL */
+
+	/* recv.c */
+	uint64_t last_wait;		/* loop->waits when it was last ready */
+	unsigned streak;		/* 0 quiet, 1 begun, 2 going on */
+	unsigned quiet, patience;	/* visits towards a streak; needed */
+	int recv_error;			/* the last one, 0 after a datagram */
+	bool recv_rests;		/* until the timer */
+
+	/* queue.c and flush.c */
+	size_t bytes_left;		/* of options.send_queue_bytes */
+	struct dgi_reqs queue;
+	size_t queued;			/* datagrams in it */
+	size_t common_most;		/* a batch, or the limit if less */
+	size_t silent;			/* requests in it without completion */
+	size_t deadlines;		/* datagrams in it with a deadline */
+	size_t specials;		/* requests in it that are not one */
+	bool queue_holds;		/* it keeps the loop running */
+	struct dgi_reqs done;		/* over, not told yet */
+	enum dgi_block block;
+	unsigned backoff_ms;
+	struct dgram_timer timer;	/* back-off, deadlines, recv_rests */
+	bool refused;			/* a drain will be owed */
+	int pending_error;		/* given to the head; it is tried again */
+	struct dgi_list borrower;	/* on loop of those with arena bytes */
+
+	struct dgi_task owed;		/* for `owes` */
+	unsigned owes;
+	bool is_owed;			/* `owed` is in the loop's queue */
+	struct dgi_task closing;
+	struct dgi_close_fn end_fn, close_fn;
+
+	struct dgi_list ops;		/* struct dgi_op */
+
+	struct dgram_addr local;	/* as bound; len 0: not, or unnamed */
+	struct dgram_addr peer;		/* while connected */
+	dev_t path_dev;
+	ino_t path_ino;
+
+	struct dgram_error failure;	/* for dgram_last_error() */
+	struct dgram_addr failed_addr;
+	struct dgram_stats stats;	/* .waiting is not kept */
+};
+
+/* ---- state.c ---- */
+
+/* 0, or why this step cannot be made from here. */
+int	dgi_state_check(const struct dgram_socket *, enum dgi_step);
+/* Makes a step that was checked. */
+void	dgi_state_move(struct dgram_socket *, enum dgi_step);
+/* Derives s->common_len: after a step, and when a socket begins to end. */
+void	dgi_state_set_common(struct dgram_socket *);
+/* A bound socket, by an implicit bind if need be, or one that is binding. */
+int	dgi_state_ready_to_send(struct dgram_socket *);
+/* May datagrams be given to the kernel? */
+static inline bool
+dgi_state_can_send(const struct dgram_socket *s)
+{
+	return s->state >= DGI_BOUND && s->state <= DGI_CONNECTED;
+}
+
+/* ---- socket.c ---- */
+
+/* Makes the descriptor with all options set. */
+int	dgi_socket_create(struct dgram_socket *);
+/* Undoes it. */
+void	dgi_socket_discard(struct dgram_socket *);
+/* The socket's own from now on; -ENOMEM, and it is not. */
+int	dgi_socket_attach(struct dgram_socket *, int fd);
+void	dgi_socket_set_type(struct dgram_socket *, enum dgram_type);
+/* Interest and what keeps the loop running, derived anew from the state. */
+void	dgi_socket_changed(struct dgram_socket *);
+/* The same now, with the backend's error. */
+int	dgi_socket_register(struct dgram_socket *);
+static inline void
+dgi_socket_owe(struct dgram_socket *s, unsigned what)
+{
+	s->owes |= what;
+	if (s->is_owed)
+		return;
+	s->is_owed = true;
+	dgi_loop_owe(s->loop, &s->owed);
+}
+void	dgi_socket_close(struct dgram_socket *);
+/* Closes a socket that is ending and for which nothing waits any more. */
+void	dgi_socket_check_end(struct dgram_socket *);
+/* The `error` event, at once: only from inside of a turn. */
+void	dgi_socket_error(struct dgram_socket *, int status, int kind,
+	    const char *syscall, const struct dgram_addr *);
+/* An error that an earlier datagram brought back (ICMP), ip(7). */
+bool	dgi_socket_is_icmp(const struct dgram_socket *, int status);
+/* Empties the queue of such errors, so that it does not wake for ever. */
+void	dgi_socket_drain_errors(struct dgram_socket *);
+
+/* ---- adopt.c ---- */
+
+/* Takes a descriptor over, in whatever state it is. */
+int	dgi_socket_adopt(struct dgram_socket *, int fd);
+
+/* ---- recv.c: it is readable ---- */
+
+void	dgi_recv_ready(struct dgram_socket *, unsigned events);
+
+/* ---- option.c ---- */
+
+/* What dgram_options say of a new descriptor. */
+int	dgi_option_apply(struct dgram_socket *);
+int	dgi_option_check(const struct dgram_options *);
+
+/* ---- unix.c ---- */
+
+/* Remembers what bind(2) made at s->local, to remove just that. */
+void	dgi_unix_bound(struct dgram_socket *);
+void	dgi_unix_unlink(struct dgram_socket *);
+
+/* ---- stats.c ---- */
+
+/* Before the descriptor goes: what only the kernel knows. */
+void	dgi_stats_keep(struct dgram_socket *);
+
+/* ---- for names (layer 4) ---- */
+
+/*
+ * A bind that will take a while: UNBOUND to BINDING, or why not.  Sends are
+ * queued from now on.  A close cancels op.
+ */
+int	dgi_socket_begin_bind(struct dgram_socket *, struct dgi_op *);
+/*
+ * It is known where to, or status < 0.  The result of it all is returned for
+ * the caller to report; what waited for the bind has been given a failure.
+ */
+int	dgi_socket_finish_bind(struct dgram_socket *, struct dgi_op *,
+	    int status, const struct dgram_addr *);
+/* The same for connect; an unbound socket must be bound or binding before. */
+int	dgi_socket_begin_connect(struct dgram_socket *, struct dgi_op *);
+int	dgi_socket_finish_connect(struct dgram_socket *, struct dgi_op *,
+	    int status, const struct dgram_addr *);
+
+#endif

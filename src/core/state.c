@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Bind and connect: the state of a socket and what moves it.
+ *
+ * The drawing is in socket.h; the table below is the whole of it, and the only
+ * place that changes a state or refuses a call because of one.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+#include "core/socket.h"
+
+#define BOUND_ALREADY	DGRAM_ERR_SOCKET_ALREADY_BOUND
+#define IS_CONNECTED	DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED
+#define NOT_CONNECTED	DGRAM_ERR_SOCKET_DGRAM_NOT_CONNECTED
+#define NOT_RUNNING	DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING
+
+/* The next state, or why not. */
+static int
+next_state(enum dgi_state state, enum dgi_step step)
+{
+	static const int table[DGI_NSTATES][DGI_NSTEPS] = {
+		[DGI_UNBOUND] = {
+			[DGI_BIND] = DGI_BINDING,
+			[DGI_CONNECT] = -EINVAL,	/* bind it first */
+			[DGI_DISCONNECT] = NOT_CONNECTED,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_BINDING] = {
+			[DGI_BIND] = BOUND_ALREADY,
+			[DGI_BIND_DONE] = DGI_BOUND,
+			[DGI_BIND_FAILED] = DGI_UNBOUND,
+			[DGI_CONNECT] = DGI_BINDING_TO_CONNECT,
+			[DGI_DISCONNECT] = NOT_CONNECTED,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_BINDING_TO_CONNECT] = {
+			[DGI_BIND] = BOUND_ALREADY,
+			[DGI_BIND_DONE] = DGI_CONNECTING,
+			[DGI_BIND_FAILED] = DGI_UNBOUND,
+			[DGI_CONNECT] = IS_CONNECTED,
+			[DGI_CONNECT_FAILED] = DGI_BINDING,
+			[DGI_DISCONNECT] = NOT_CONNECTED,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_BOUND] = {
+			[DGI_BIND] = BOUND_ALREADY,
+			[DGI_CONNECT] = DGI_CONNECTING,
+			[DGI_DISCONNECT] = NOT_CONNECTED,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_CONNECTING] = {
+			[DGI_BIND] = BOUND_ALREADY,
+			[DGI_CONNECT] = IS_CONNECTED,
+			[DGI_CONNECT_DONE] = DGI_CONNECTED,
+			[DGI_CONNECT_FAILED] = DGI_BOUND,
+			[DGI_DISCONNECT] = NOT_CONNECTED,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_CONNECTED] = {
+			[DGI_BIND] = BOUND_ALREADY,
+			[DGI_CONNECT] = IS_CONNECTED,
+			[DGI_DISCONNECT] = DGI_BOUND,
+			[DGI_CLOSE] = DGI_CLOSED,
+		},
+		[DGI_CLOSED] = {
+			[DGI_BIND] = NOT_RUNNING,
+			[DGI_CONNECT] = NOT_RUNNING,
+			[DGI_DISCONNECT] = NOT_RUNNING,
+			[DGI_CLOSE] = NOT_RUNNING,
+		},
+	};
+
+	return table[state][step];
+}
+
+int
+dgi_state_check(const struct dgram_socket *s, enum dgi_step step)
+{
+	int r = next_state(s->state, step);
+
+	return r < 0 ? r : 0;
+}
+
+void
+dgi_state_move(struct dgram_socket *s, enum dgi_step step)
+{
+	s->state = (enum dgi_state)next_state(s->state, step);
+	dgi_state_set_common(s);
+}
+
+void
+dgi_state_set_common(struct dgram_socket *s)
+{
+	s->common_len = UINT32_MAX;
+	if (s->state == DGI_BOUND && !s->ending && s->addr_len != 0)
+		s->common_len = s->addr_len;
+}
+
+/* Bound by the kernel or by whoever made the descriptor. */
+static void
+bound(struct dgram_socket *s)
+{
+	s->local.len = sizeof(s->local.u);
+	if (s->loop->os->getsockname(s->loop->os, s->fd, &s->local.u.sa,
+	    &s->local.len) < 0)
+		s->local.len = 0;
+	dgi_addr_trim(&s->local);
+}
+
+/* The kernel's part of a bind; addr NULL: a descriptor without a name. */
+static int
+kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	const struct dgi_os *os = s->loop->os;
+	bool created = s->fd < 0;
+	int r = 0, len = 0;
+
+	if (addr != NULL) {
+		len = dgi_addr_check(addr, s->family);
+		if (len < 0)
+			return len;
+	}
+	if (created) {
+		r = dgi_socket_create(s);
+		if (r < 0)
+			return r;
+	}
+	if (addr != NULL)
+		r = os->bind(os, s->fd, &addr->u.sa, (socklen_t)len);
+	if (r == 0) {
+		bound(s);
+		s->receives = addr != NULL;
+		if (s->receives && s->type == DGRAM_UNIX)
+			dgi_unix_bound(s);
+		r = dgi_socket_register(s);
+	}
+	if (r < 0) {
+		dgi_unix_unlink(s);
+		s->receives = false;
+		s->local.len = 0;
+		if (created)
+			dgi_socket_discard(s);
+	}
+	return r;
+}
+
+/* BINDING until here: bound now, or unbound again. */
+static int
+end_bind(struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	int r;
+
+	r = kernel_bind(s, addr);
+	dgi_state_move(s, r < 0 ? DGI_BIND_FAILED : DGI_BIND_DONE);
+	dgi_socket_changed(s);
+	if (r == 0 && s->receives)
+		dgi_socket_owe(s, DGI_OWES_LISTENING);
+	if (r == 0 && s->queue.head != NULL)
+		dgi_member_dirty(s->loop, &s->member);
+	return r;
+}
+
+int
+dgram_bind_addr(struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	int r;
+
+	if (s == NULL || addr == NULL)
+		return -EINVAL;
+	/* Without a name so far: it may still get one, in any state. */
+	if (dgi_state_can_send(s) && !s->receives) {
+		r = kernel_bind(s, addr);
+		if (r == 0) {
+			dgi_socket_changed(s);
+			dgi_socket_owe(s, DGI_OWES_LISTENING);
+		}
+		return r;
+	}
+	r = dgi_state_check(s, DGI_BIND);
+	if (r < 0)
+		return r;
+	r = dgi_addr_check(addr, s->family);
+	if (r < 0)
+		return r;
+	dgi_state_move(s, DGI_BIND);
+	return end_bind(s, addr);
+}
+
+/* To the wildcard and a port of the kernel's choice; AF_UNIX: no name. */
+static int
+bind_implicitly(struct dgram_socket *s)
+{
+	struct dgram_addr any;
+
+	dgi_state_move(s, DGI_BIND);
+	if (s->type == DGRAM_UNIX)
+		return end_bind(s, NULL);
+	dgi_addr_wildcard(&any, s->family);
+	return end_bind(s, &any);
+}
+
+int
+dgi_state_ready_to_send(struct dgram_socket *s)
+{
+	if (s->state == DGI_UNBOUND)
+		return bind_implicitly(s);
+	return 0;
+}
+
+int
+dgram_bind_fd(struct dgram_socket *s, int fd)
+{
+	int r;
+
+	if (s == NULL)
+		return -EINVAL;
+	r = dgi_state_check(s, DGI_BIND);
+	if (r < 0)
+		return r;
+	if (s->fd >= 0)
+		return -EBUSY;
+	return dgi_socket_adopt(s, fd);
+}
+
+/* What a send or connect may be addressed to: its length, or an error. */
+static int
+check_peer(const struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	int len = dgi_addr_check(addr, s->family);
+
+	if (len > 0 && s->type != DGRAM_UNIX && dgram_addr_port(addr) == 0)
+		return DGRAM_ERR_SOCKET_BAD_PORT;
+	return len;
+}
+
+static int
+end_connect(struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	const struct dgi_os *os = s->loop->os;
+	int r;
+
+	r = check_peer(s, addr);
+	if (r > 0)
+		r = os->connect(os, s->fd, &addr->u.sa, (socklen_t)r);
+	dgi_state_move(s, r < 0 ? DGI_CONNECT_FAILED : DGI_CONNECT_DONE);
+	if (r < 0)
+		return r;
+	s->peer = *addr;
+	dgi_addr_trim(&s->peer);
+	dgi_socket_changed(s);
+	dgi_socket_owe(s, DGI_OWES_CONNECT);
+	return 0;
+}
+
+int
+dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	int r;
+
+	if (s == NULL || addr == NULL)
+		return -EINVAL;
+	/* A bind by name is under way: nothing to connect yet. */
+	if (s->state == DGI_BINDING)
+		return DGRAM_ERR_SOCKET_ALREADY_BOUND;
+	if (s->state != DGI_UNBOUND) {
+		r = dgi_state_check(s, DGI_CONNECT);
+		if (r < 0)
+			return r;
+	}
+	r = check_peer(s, addr);
+	if (r < 0)
+		return r;
+	r = dgi_state_ready_to_send(s);
+	if (r < 0)
+		return r;
+	/* What was accepted before goes where it was addressed to. */
+	dgi_queue_flush(s, SIZE_MAX);
+	dgi_state_move(s, DGI_CONNECT);
+	return end_connect(s, addr);
+}
+
+int
+dgram_connect_path(struct dgram_socket *s, const char *path)
+{
+	struct dgram_addr a;
+	int r;
+
+	if (s == NULL)
+		return -EINVAL;
+	r = dgram_addr_unix(&a, path);
+	return r < 0 ? r : dgram_connect_addr(s, &a);
+}
+
+#if DGI_HAVE_FORGETFUL_DISCONNECT
+/* Takes the address again if the kernel dropped it. */
+static void
+bind_again(struct dgram_socket *s)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct dgram_addr now = { .len = sizeof(now.u) };
+
+	if (s->type == DGRAM_UNIX || s->local.len == 0)
+		return;
+	if (os->getsockname(os, s->fd, &now.u.sa, &now.len) == 0 &&
+	    dgram_addr_port(&now) == 0)
+		(void)os->bind(os, s->fd, &s->local.u.sa, s->local.len);
+}
+#else
+static void
+bind_again(struct dgram_socket *s)
+{
+	(void)s;
+}
+#endif
+
+int
+dgram_disconnect(struct dgram_socket *s)
+{
+	const struct dgi_os *os;
+	struct dgram_addr none;
+	int r;
+
+	if (s == NULL)
+		return -EINVAL;
+	r = dgi_state_check(s, DGI_DISCONNECT);
+	if (r < 0)
+		return r;
+	os = s->loop->os;
+	s->block = DGI_FREE;
+	dgi_queue_flush(s, SIZE_MAX);
+	memset(&none, 0, sizeof(none));
+	none.u.sa.sa_family = AF_UNSPEC;
+	r = os->connect(os, s->fd, &none.u.sa, sizeof(none.u.sa));
+	/* BSDs say so and have disconnected all the same, connect(2) there. */
+	if (r < 0 && r != -EAFNOSUPPORT && r != -EINVAL)
+		return r;
+	bind_again(s);
+	dgi_state_move(s, DGI_DISCONNECT);
+	s->owes &= ~DGI_OWES_CONNECT;
+	dgi_queue_fail(s, -ENOTCONN, true);
+	s->peer.len = 0;
+	dgi_socket_changed(s);
+	return 0;
+}
+
+/* ---- for names ---- */
+
+int
+dgi_socket_begin_bind(struct dgram_socket *s, struct dgi_op *op)
+{
+	int r;
+
+	r = dgi_state_check(s, DGI_BIND);
+	if (r < 0)
+		return r;
+	dgi_state_move(s, DGI_BIND);
+	dgi_list_append(&s->ops, &op->link);
+	return 0;
+}
+
+int
+dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
+    const struct dgram_addr *addr)
+{
+	dgi_list_remove(&op->link);
+	if (status == 0)
+		status = end_bind(s, addr);
+	else
+		dgi_state_move(s, DGI_BIND_FAILED);
+	if (status < 0)
+		dgi_queue_fail(s, status, false);
+	return status;
+}
+
+int
+dgi_socket_begin_connect(struct dgram_socket *s, struct dgi_op *op)
+{
+	int r;
+
+	r = dgi_state_check(s, DGI_CONNECT);
+	if (r < 0)
+		return r;
+	dgi_state_move(s, DGI_CONNECT);
+	dgi_list_append(&s->ops, &op->link);
+	return 0;
+}
+
+int
+dgi_socket_finish_connect(struct dgram_socket *s, struct dgi_op *op,
+    int status, const struct dgram_addr *addr)
+{
+	dgi_list_remove(&op->link);
+	if (status == 0)
+		return end_connect(s, addr);
+	dgi_state_move(s, DGI_CONNECT_FAILED);
+	return status;
+}

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: ISC
+#
+# Works with GNU make and BSD make.
+#
+#	make			the library
+#	make test		the tests; installs Criterion if it is missing
+#	make demo		echo over udp4, udp6 and unix paths
+#	make check		the tests and all that can be checked
+#	make install		PREFIX, DESTDIR
+#	make bench		against the bare system calls
+#
+# V=1 shows the commands, WERROR=-Werror makes warnings errors.  O=dir builds
+# elsewhere, under this directory, for example with sanitizers beside a plain build:
+#
+#	make O=out-asan CFLAGS="-O1 -g -fsanitize=address,undefined \
+#	    -fno-sanitize-recover=all" test
+
+.OBJDIR: .
+.SUFFIXES:
+
+VERSION !=	sed -n 's/^.define DGRAM_VERSION "\(.*\)"/\1/p' include/dgram.h
+PREFIX ?=	/usr/local
+INCDIR ?=	${PREFIX}/include
+LIBDIR ?=	${PREFIX}/lib
+MANDIR ?=	${PREFIX}/share/man
+DESTDIR ?=
+INSTALL ?=	install
+CFLAGS ?=	-O2 -g
+O ?=		out
+
+WARN =	-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wundef -Wvla
+# One section for each function: a static daemon drops those it does not use.
+SECTIONS =	-ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables
+# How a daemon that must be small is built: make check-static tells its size.
+SIZE_CFLAGS =	-Os
+SIZE_LDFLAGS =
+DEPS =		-MMD -MP -MF $@.d -MT $@
+
+# The library; the tests, which look into it too; what a user's program is.  The
+# flags of the user come last and win.
+CC_ALL =	${CC} -std=c11 -Iinclude -Isrc ${DEPS} ${WARN} ${WERROR} \
+		${SECTIONS} ${CPPFLAGS} ${CFLAGS}
+CC_TEST =	${CC} -std=c11 -Iinclude -Isrc -Itests ${DEPS} ${WARN} \
+		${WERROR} ${CPPFLAGS} ${CFLAGS}
+CC_USER =	${CC} -std=gnu11 -Iinclude ${DEPS} ${WARN} ${WERROR} \
+		${CPPFLAGS} ${CFLAGS}
+
+Q_ =	@
+Q_1 =
+Q =	${Q_${V}}
+
+OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
+	${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
+	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/poll.o \
+	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \
+	${O}/core/arena.o \
+	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
+	${O}/core/access.o ${O}/core/recv.o ${O}/core/send.o \
+	${O}/core/queue.o ${O}/core/flush.o ${O}/core/option.o \
+	${O}/core/unix.o ${O}/core/stats.o
+
+TESTS =	heap mem os mmsg addr err poller loop timer wake watch socket state \
+	recv send option unix stats faults
+TEST_BINS =	${TESTS:%=${O}/tests/test_%}
+TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o
+
+EXAMPLES =	echo unix_echo syslogd demo
+EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
+
+BENCH_BINS =	${O}/bench/pps ${O}/bench/instr ${O}/bench/rawinstr
+
+all: ${O}/libdgram.a ${O}/libdgram.pc
+
+${OBJS}: Makefile
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_ALL} -c ${@:${O}/%.o=src/%.c} -o $@
+
+${O}/libdgram.a: ${OBJS}
+	@echo "  AR   $@"; rm -f $@
+	${Q}${AR} rcs $@ ${OBJS}
+
+# Made each time, for PREFIX may differ; touched only if it does.
+${O}/libdgram.pc: FORCE
+	@mkdir -p ${@D}
+	@printf '%s\n' 'prefix=${PREFIX}' 'libdir=${LIBDIR}' \
+	    'includedir=${INCDIR}' '' 'Name: libdgram' \
+	    'Description: datagram sockets on an event loop' \
+	    'Version: ${VERSION}' 'Libs: -L$${libdir} -ldgram' \
+	    'Cflags: -I$${includedir}' > $@.new
+	@if cmp -s $@.new $@; then rm -f $@.new; \
+	else echo "  GEN  $@"; mv -f $@.new $@; fi
+
+FORCE:
+
+# ---- tests ----
+
+${O}/criterion: tests/install-criterion.sh
+	@mkdir -p ${@D}
+	@CC="${CC}" CPPFLAGS="${CPPFLAGS}" LDFLAGS="${LDFLAGS}" \
+	    sh tests/install-criterion.sh
+	@touch $@
+
+${TEST_HELP}: Makefile ${O}/criterion
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_TEST} -c ${@:${O}/%.o=%.c} -o $@
+
+${TEST_BINS}: ${TEST_HELP} ${O}/libdgram.a
+	@echo "  CC   $@"
+	${Q}${CC_TEST} ${@:${O}/%=%.c} ${TEST_HELP} ${O}/libdgram.a ${LDFLAGS} \
+	    -lcriterion -pthread -o $@
+
+tests: ${TEST_BINS}
+
+test: ${TEST_BINS}
+	@sh tests/run.sh ${TEST_BINS}
+
+# ---- checks ----
+
+check: test check-layers check-symbols check-headers check-readme check-install \
+	check-static \
+	check-man check-mutants
+
+check-layers:
+	@sh tests/check-layers.sh
+
+check-symbols: ${O}/libdgram.a
+	@sh tests/check-symbols.sh ${O}/libdgram.a
+
+check-headers:
+	@CC="${CC}" CXX="${CXX}" WARN="${WARN}" CPPFLAGS="${CPPFLAGS}" \
+	    sh tests/check-headers.sh
+
+check-install: all
+	@CC="${CC}" CFLAGS="${CFLAGS}" LDFLAGS="${LDFLAGS}" MAKE="${MAKE}" \
+	    PREFIX="${PREFIX}" sh tests/check-install.sh ${O}
+
+check-readme: ${O}/libdgram.a
+	@CC="${CC}" sh tests/check-readme.sh ${O}
+
+check-static: ${O}/libdgram.a
+	@CC="${CC}" CPPFLAGS="${CPPFLAGS}" CFLAGS="${CFLAGS}" \
+	    LDFLAGS="${LDFLAGS}" MAKE="${MAKE}" SIZE_CFLAGS="${SIZE_CFLAGS}" \
+	    SIZE_LDFLAGS="${SIZE_LDFLAGS}" sh tests/check-static.sh ${O}
+
+check-man:
+	@sh tests/check-man.sh
+
+check-mutants: ${O}/criterion
+	@MAKE="${MAKE}" TESTS="${TESTS}" sh tests/check-mutants.sh
+
+# ---- examples, benchmarks ----
+
+${EXAMPLE_BINS}: Makefile ${O}/libdgram.a
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_USER} ${@:${O}/examples/%=man/examples/%.c} ${O}/libdgram.a \
+	    ${LDFLAGS} -o $@
+
+examples: ${EXAMPLE_BINS}
+
+demo: ${EXAMPLE_BINS}
+	@${O}/examples/demo ${O}/examples
+
+# The bare loops of raw.c know nothing of the library.
+${O}/bench/raw.o: Makefile
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_USER} -c bench/raw.c -o $@
+
+${BENCH_BINS}: Makefile ${O}/bench/raw.o ${O}/libdgram.a
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_USER} ${@:${O}/bench/%=bench/%.c} ${O}/bench/raw.o \
+	    ${O}/libdgram.a ${LDFLAGS} -pthread -o $@
+
+bench: ${O}/bench/pps
+	@${O}/bench/pps
+
+bench-instructions: ${O}/bench/instr ${O}/bench/rawinstr
+	@sh bench/instructions.sh ${O}
+
+size: ${O}/libdgram.a
+	@size -t ${O}/libdgram.a
+
+# ---- installation ----
+
+# "function page" for each name in the NAME section of a page of section 3 that
+# is not the page's own: such a name gets a page that leads there.
+MAN_LINKS =	for p in man/*.3; do [ ! -f "$$p" ] || \
+		awk -v page="$${p\#\#*/}" \
+		'/^\.Sh / { name = $$2 == "NAME" } \
+		/^\.Nm / && name && $$2 ".3" != page { print $$2, page }' \
+		"$$p"; done
+
+install: all
+	${INSTALL} -d ${DESTDIR}${INCDIR} ${DESTDIR}${LIBDIR}/pkgconfig \
+	    ${DESTDIR}${MANDIR}/man3 ${DESTDIR}${MANDIR}/man7
+	${INSTALL} -m 644 include/dgram.h ${DESTDIR}${INCDIR}/
+	${INSTALL} -m 644 ${O}/libdgram.a ${DESTDIR}${LIBDIR}/
+	${INSTALL} -m 644 ${O}/libdgram.pc ${DESTDIR}${LIBDIR}/pkgconfig/
+	@for p in man/*.[37]; do [ ! -f "$$p" ] || \
+	    ${INSTALL} -m 644 "$$p" \
+		${DESTDIR}${MANDIR}/man$${p##*.}/ || exit 1; done
+	@${MAN_LINKS} | while read -r name page; do \
+	    echo ".so man3/$$page" > ${DESTDIR}${MANDIR}/man3/$$name.3 && \
+	    chmod 644 ${DESTDIR}${MANDIR}/man3/$$name.3 || exit 1; done
+
+uninstall:
+	rm -f ${DESTDIR}${INCDIR}/dgram.h ${DESTDIR}${LIBDIR}/libdgram.a \
+	    ${DESTDIR}${LIBDIR}/pkgconfig/libdgram.pc
+	@for p in man/*.[37]; do \
+	    rm -f ${DESTDIR}${MANDIR}/man$${p##*.}/$${p##*/}; done
+	@${MAN_LINKS} | while read -r name page; do \
+	    rm -f ${DESTDIR}${MANDIR}/man3/$$name.3; done
+
+clean:
+	rm -rf ${O}
+
+.PHONY: all tests test check check-layers check-symbols check-headers \
+	check-readme check-install check-static check-man check-mutants examples demo \
+	bench bench-instructions size install uninstall clean FORCE
+
+-include ${OBJS:%=%.d} ${TEST_BINS:%=%.d} ${TEST_HELP:%=%.d}
+-include ${EXAMPLE_BINS:%=%.d} ${BENCH_BINS:%=%.d} ${O}/bench/raw.o.d

@@ -183,8 +183,8 @@ struct dgram_timer {
 	dgram_timer_fn *fn;
 	void *arg;
 	uint64_t repeat_ns;
+	uint64_t seq;
 	uint32_t index;		/* in the heap, from 1; 0: not active */
-	uint32_t seq;
 	bool unrefd;
 };
 

@@ -17,6 +17,7 @@
 #include "core/arena.h"
 
 #define ALIGN	64u
+#define ARENA_MOST	((size_t)1 << 30)
 
 /* Bytes from slot to slot; a byte more where a cut shows only by it. */
 static size_t
@@ -67,11 +68,12 @@ dgi_arena_done(struct dgi_arena *a, struct dgi_mem *m)
 int
 dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
 {
-	size_t size = stride_of(datagram) * a->batch;
+	size_t stride = stride_of(datagram), size;
 	char *base;
 
+	size = stride > ARENA_MOST / a->batch ? ARENA_MOST : stride * a->batch;
 	/* A large one makes do with fewer slots, a larger one needs an arena. */
-	if (a->size >= size || a->size >= stride_of(datagram) * 8)
+	if (a->size >= size || a->size >= stride * 8)
 		return 0;
 	base = dgi_mem_reserve(m, size);
 	if (base == NULL)
@@ -113,16 +115,6 @@ dgi_arena_cut(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
 	if (n > a->prepared)
 		a->prepared = n;
 	return n;
-}
-
-bool
-dgi_arena_holds(const struct dgi_arena *a, const void *p, size_t size)
-{
-	const char *at = p;
-
-	return a->used > 0 && a->retired == NULL && at >= a->base &&
-	    at <= a->base + a->size &&
-	    size <= (size_t)(a->base + a->size - at);
 }
 
 void

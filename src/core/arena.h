@@ -33,6 +33,8 @@ struct dgi_arena {
 	unsigned used;			/* slots with datagrams in delivery */
 
 	struct dgi_mmsg *tx;		/* sending: msg_control is NULL */
+	unsigned tx_common;		/* tx[0..here): one piece, and */
+	socklen_t tx_len;		/* an address of this length */
 
 	/* A smaller arena that a delivery still lies in. */
 	char *retired;
@@ -61,7 +63,15 @@ dgi_arena_prepare(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
 }
 
 /* Bytes of datagrams that are being delivered: they stay until it is over. */
-bool	dgi_arena_holds(const struct dgi_arena *, const void *, size_t);
+static inline bool
+dgi_arena_holds(const struct dgi_arena *a, const void *p, size_t size)
+{
+	const char *at = p;
+
+	return a->used > 0 && a->retired == NULL && at >= a->base &&
+	    at <= a->base + a->size &&
+	    size <= (size_t)(a->base + a->size - at);
+}
 
 /* A delivery is over. */
 void	dgi_arena_drop_retired(struct dgi_arena *, struct dgi_mem *);

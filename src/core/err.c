@@ -17,6 +17,12 @@
 
 #include "dgram.h"
 
+#if DGI_HAVE_ENONET
+#define ONLY_HERE(S)	S(ENONET, "Host is isolated")
+#else
+#define ONLY_HERE(S)
+#endif
+
 /* L: codes of the library, S: of the system. */
 #define CODES(L, S) \
 	L(ERR_SOCKET_BAD_TYPE, "Bad socket type: not udp4, udp6 or " \
@@ -94,7 +100,8 @@
 	S(EROFS, "File system is read-only") \
 	S(ESHUTDOWN, "Socket has been shut down") \
 	S(ESRCH, "No such process") \
-	S(ETIMEDOUT, "Timed out")
+	S(ETIMEDOUT, "Timed out") \
+	ONLY_HERE(S)
 
 #define L_CODE(name, text)	DGRAM_##name,
 #define S_CODE(name, text)	-name,

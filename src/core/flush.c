@@ -50,8 +50,7 @@ count_sent(struct dgram_socket *s, int k, size_t bytes)
 }
 
 static inline void
-header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
-    const void *name, socklen_t len)
+address(struct dgi_mmsg *m, const struct iovec *iov, const void *name)
 {
 	struct iovec *v;
 	void *n;
@@ -60,8 +59,15 @@ header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
 	memcpy(&v, &iov, sizeof(v));
 	memcpy(&n, &name, sizeof(n));
 	m->msg_hdr.msg_iov = v;
+	m->msg_hdr.msg_name = n;
+}
+
+static inline void
+header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
+    const void *name, socklen_t len)
+{
+	address(m, iov, len > 0 ? name : NULL);
 	m->msg_hdr.msg_iovlen = (unsigned)iovcnt;
-	m->msg_hdr.msg_name = len > 0 ? n : NULL;
 	m->msg_hdr.msg_namelen = len;
 }
 
@@ -87,24 +93,46 @@ fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
 	return n;
 }
 
+/*
+ * Headers for a queue of nothing but datagrams of one piece, with an address of
+ * the same length: what they have in common is left in them for the next time.
+ */
+static unsigned
+fill_common(struct dgram_socket *s, unsigned n)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	const struct dgi_req *r = s->queue.head;
+	struct dgi_mmsg *m = a->tx, *ready, *end = m + n;
+
+	if (a->tx_len != s->common_len) {
+		a->tx_len = s->common_len;
+		a->tx_common = 0;
+	}
+	ready = m + (n < a->tx_common ? n : a->tx_common);
+	for (; m < ready; r = r->next, m++)
+		address(m, r->u.small, r->addr);
+	for (; m < end; r = r->next, m++)
+		header(m, r->u.small, 1, r->addr, s->common_len);
+	if (n > a->tx_common)
+		a->tx_common = n;
+	return n;
+}
+
 /* Headers for a queue of nothing but single datagrams without a deadline. */
 static unsigned
-fill_ones(const struct dgram_socket *s, unsigned most)
+fill_ones(struct dgram_socket *s, unsigned most)
 {
 	struct dgi_mmsg *m = s->loop->arena.tx;
 	const struct dgi_req *r = s->queue.head;
 	unsigned n = s->queued < most ? (unsigned)s->queued : most;
 	const struct dgi_mmsg *end = m + n;
-	const socklen_t len = s->common_len;
 
-	/* Bound and not connected: each has an address of this length. */
-	if (len != UINT32_MAX) {
-		for (; m < end; r = r->next, m++)
-			header(m, r->iov, r->iovcnt, r->addr, len);
-	} else {
-		for (; m < end; r = r->next, m++)
-			header(m, r->iov, r->iovcnt, r->addr, r->addr_len);
-	}
+	/* Bound and not connected: each has an address. */
+	if (s->common_len != UINT32_MAX)
+		return fill_common(s, n);
+	s->loop->arena.tx_common = 0;
+	for (; m < end; r = r->next, m++)
+		header(m, r->iov, r->iovcnt, r->addr, r->addr_len);
 	return n;
 }
 
@@ -117,6 +145,7 @@ fill(struct dgram_socket *s, unsigned most)
 	unsigned n = 0, k;
 	size_t left;
 
+	s->loop->arena.tx_common = 0;
 	for (r = s->queue.head; r != NULL && n < most; r = r->next) {
 		if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 			if (dgi_queue_is_late(s, r->deadline))
@@ -173,10 +202,7 @@ dgi_queue_arm(struct dgram_socket *s)
 	if (s->block == DGI_UNTIL_TIMER)
 		due = l->now + s->backoff_ms * MS;
 	for (r = s->queue.head; s->deadlines > 0 && r != NULL; r = r->next) {
-		/* A borrowed array is late as its datagrams come up. */
-		d = 0;
-		if ((r->flags & DGI_REQ_SPECIAL) == 0 || r == s->queue.head)
-			d = dgi_req_deadline(r);
+		d = dgi_req_deadline(r);
 		if (d != 0 && d < due)
 			due = d;
 	}
@@ -192,10 +218,28 @@ dgi_queue_arm(struct dgram_socket *s)
 }
 
 void
+dgi_queue_watch_deadlines(struct dgram_socket *s)
+{
+	/* Otherwise the flush is near, and looks at them itself. */
+	if (s->deadlines > 0 &&
+	    (s->block != DGI_FREE || !dgi_state_can_send(s)))
+		dgi_queue_arm(s);
+}
+
+/* Only a peer's room shows as writability. */
+static bool
+is_to_peer(const struct dgi_req *r)
+{
+	if ((r->flags & DGI_REQ_BATCH) != 0)
+		return r->u.batch.v[r->u.batch.pos].to == NULL;
+	return r->addr_len == 0;
+}
+
+void
 dgi_queue_block(struct dgram_socket *s, int status)
 {
 	if (status == -EAGAIN && (s->type != DGRAM_UNIX ||
-	    s->state == DGI_CONNECTED)) {
+	    is_to_peer(s->queue.head))) {
 		s->block = DGI_UNTIL_WRITABLE;
 	} else {
 		s->block = DGI_UNTIL_TIMER;
@@ -319,7 +363,9 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 			break;
 		}
 	}
-	if (s->queue.head != NULL && s->block == DGI_FREE) {
+	if (s->queue.head == NULL) {
+		dgi_list_remove(&s->member.dirty);
+	} else if (s->block == DGI_FREE) {
 		s->stats.budget_used_up++;
 		dgi_member_dirty(s->loop, &s->member);
 	}
@@ -334,6 +380,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 	unsigned k;
 	int i, r = 0;
 
+	s->loop->arena.tx_common = 0;
 	while (sent < n && sent < INT_MAX - s->loop->batch) {
 		k = fill_array(s, d + sent, n - sent, s->loop->arena.tx,
 		    s->loop->batch);
@@ -373,8 +420,7 @@ dgi_queue_timer(struct dgram_timer *t, void *arg)
 		s->block = DGI_FREE;
 	if (s->block == DGI_FREE)
 		dgi_member_dirty(s->loop, &s->member);
-	else if (s->deadlines > 0)
-		dgi_queue_arm(s);
+	dgi_queue_watch_deadlines(s);
 	dgi_queue_changed(s);
 	if (s->state != DGI_CLOSED)
 		dgi_socket_changed(s);

@@ -19,7 +19,7 @@ before(const struct dgi_heap_entry *a, const struct dgi_heap_entry *b)
 {
 	if (a->key != b->key)
 		return a->key < b->key;
-	return (int32_t)(a->timer->seq - b->timer->seq) < 0;
+	return (int64_t)(a->timer->seq - b->timer->seq) < 0;
 }
 
 static inline void

@@ -101,6 +101,7 @@ dgi_loop_new(const struct dgram_loop_options *options, const struct dgi_os *os,
 	*ret = l;
 	return 0;
 no_wake:
+	dgi_watch_done(l);
 	dgi_arena_done(&l->arena, &l->mem);
 no_arena:
 	l->poller.ops->close(&l->poller);
@@ -247,13 +248,17 @@ turn(struct dgram_loop *l, int64_t timeout_ns)
 
 	if (l->timers.n > 0) {
 		dgram_loop_update(l);
-		dgi_timer_run(l);
+		/* Callbacks take time, and what is due next is told from now. */
+		if (dgi_timer_run(l))
+			dgram_loop_update(l);
 	}
 	dgi_loop_flush(l);
 	if (l->changed != NULL)
 		dgi_watch_apply(l);
 	if (!is_owed(l) || ++l->unwaited > UNWAITED_MOST)
 		r = wait_and_dispatch(l, timeout_ns);
+	else
+		dgram_loop_update(l);
 	if (dgi_wake_has_posts(l))
 		dgi_wake_run_posts(l);
 	if (l->tasks.head != NULL)
@@ -337,7 +342,7 @@ dgram_loop_memory(const struct dgram_loop *l, size_t *held, size_t *bound)
 
 	if (l == NULL)
 		return -EINVAL;
-	sum = l->mem.held;
+	sum = l->mem.held + l->mem.slack;
 	if (held != NULL)
 		*held = sum;
 	for (i = l->members.next; i != &l->members; i = i->next) {

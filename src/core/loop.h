@@ -79,7 +79,7 @@ struct dgram_loop {
 	struct dgi_queue tasks, closes;
 
 	struct dgi_heap timers;
-	uint32_t timer_seq;
+	uint64_t timer_seq;
 
 	struct dgi_slot *slots;
 	uint32_t nslots, free_slot;	/* of free ones; 0: none, 0 is unused */
@@ -144,8 +144,8 @@ dgi_loop_flush(struct dgram_loop *l)
 		dgi_loop_flush_dirty(l);
 }
 
-/* timer.c: callbacks of what is due; ns until the next one, -1 if none. */
-void	dgi_timer_run(struct dgram_loop *);
+/* timer.c: callbacks of what is due, true if any; ns until the next, or -1. */
+bool	dgi_timer_run(struct dgram_loop *);
 int64_t	dgi_timer_next(const struct dgram_loop *);
 
 /* Flags of a watch. */

@@ -93,6 +93,7 @@ static void *
 default_alloc(struct dgi_mem *m, size_t size)
 {
 	unsigned c = class_of(size);
+	size_t room = (size_t)DGI_MEM_SMALLEST << c;
 	struct dgi_chunk *chunk;
 	struct dgi_mem_free *f;
 	void *p;
@@ -106,21 +107,23 @@ default_alloc(struct dgi_mem *m, size_t size)
 	f = m->pieces[c];
 	if (f != NULL) {
 		m->pieces[c] = f->next;
-		return f;
+		p = f;
+	} else {
+		if ((size_t)(m->end - m->next) < room) {
+			chunk = map(CHUNK);
+			if (chunk == NULL)
+				return NULL;
+			m->slack += CHUNK;
+			chunk->next = m->chunks;
+			m->chunks = chunk;
+			m->next = (char *)(chunk + 1);
+			m->end = (char *)chunk + CHUNK;
+		}
+		p = m->next;
+		m->next += room;
 	}
-	size = (size_t)DGI_MEM_SMALLEST << c;
-	if ((size_t)(m->end - m->next) < size) {
-		chunk = map(CHUNK);
-		if (chunk == NULL)
-			return NULL;
-		m->held += CHUNK;
-		chunk->next = m->chunks;
-		m->chunks = chunk;
-		m->next = (char *)(chunk + 1);
-		m->end = (char *)chunk + CHUNK;
-	}
-	p = m->next;
-	m->next += size;
+	m->held += size;
+	m->slack -= size;
 	return p;
 }
 
@@ -130,11 +133,12 @@ default_free(struct dgi_mem *m, void *p, size_t size)
 	unsigned c = class_of(size);
 	struct dgi_mem_free *f = p;
 
+	m->held -= size;
 	if (size > PIECE_MOST) {
-		m->held -= size;
 		(void)munmap(p, size);
 		return;
 	}
+	m->slack += size;
 	f->next = m->pieces[c];
 	m->pieces[c] = f;
 }
@@ -147,8 +151,10 @@ default_done(struct dgi_mem *m)
 	while ((chunk = m->chunks) != NULL) {
 		m->chunks = chunk->next;
 		(void)munmap(chunk, CHUNK);
-		m->held -= CHUNK;
 	}
+	m->slack = 0;
+	m->next = m->end = NULL;
+	memset(m->pieces, 0, sizeof(m->pieces));
 }
 
 #else

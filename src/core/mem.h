@@ -30,7 +30,8 @@ struct dgi_chunk;
 
 struct dgi_mem {
 	struct dgram_allocator allocator;	/* alloc NULL: the default */
-	size_t held;			/* bytes, free lists included */
+	size_t held;			/* bytes given out, free lists included */
+	size_t slack;			/* bytes of chunks that are not */
 
 	/* The default: chunks, what is left of the last, pieces put back. */
 	struct dgi_chunk *chunks;

@@ -154,6 +154,11 @@
 #define DGI_HAVE_MULTICAST_ALL	DGI_OS_LINUX
 #endif
 
+/* ENONET, what Linux makes of ICMP "source host isolated". */
+#if !defined(DGI_HAVE_ENONET)
+#define DGI_HAVE_ENONET	DGI_OS_LINUX
+#endif
+
 /* SO_PROTOCOL and SO_DOMAIN, Linux 2.6.32. */
 #if !defined(DGI_HAVE_SO_PROTOCOL)
 #define DGI_HAVE_SO_PROTOCOL	DGI_OS_LINUX

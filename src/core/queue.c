@@ -113,7 +113,6 @@ dgi_queue_call(struct dgram_socket *s, dgi_call_fn *call, void *arg)
 		return -ENOMEM;
 	r->fn.call = call;
 	r->arg = arg;
-	s->specials++;
 	dgi_queue_push(s, r, 0, 0);
 	return 0;
 }
@@ -260,11 +259,16 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 		splice_all(s);
 		return bytes;
 	}
+	s->queued -= (unsigned)k;
 	for (bytes = 0; k > 0; k--) {
 		r = shift(&s->queue);
 		bytes += (size_t)r->status;
-		s->queued--;
-		complete(s, r, r->status);
+		if (r->fn.done == NULL) {
+			s->silent--;
+			dgi_req_free(s, r);
+		} else {
+			owe(s, r);
+		}
 	}
 	s->bytes_left += bytes;
 	return bytes;
@@ -300,9 +304,9 @@ dgi_queue_pop(struct dgram_socket *s, size_t size, int result)
 		step_batch(s, r, size, result);
 		if (r->u.batch.pos < r->u.batch.n)
 			return;
-		s->specials--;
 		result = (int)r->u.batch.went;
 	}
+	s->specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
 	complete(s, shift(&s->queue), result);
 }
 
@@ -336,13 +340,13 @@ size_of_next(const struct dgi_req *r)
 static void
 fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
 {
+	s->specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
 	if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 		count_failure(s, status);
 		leave(s, (size_t)r->status, r->deadline);
 		complete(s, r, status);
 		return;
 	}
-	s->specials--;
 	if ((r->flags & DGI_REQ_CALL) != 0) {
 		r->fn.call(s, status, r->arg);
 		dgi_req_free(s, r);
@@ -393,17 +397,22 @@ sweep(struct dgram_socket *s, int (*verdict)(struct dgram_socket *,
 static int
 if_late(struct dgram_socket *s, struct dgi_req *r, int status)
 {
-	return (r->flags & DGI_REQ_SPECIAL) == 0 &&
-	    dgi_queue_is_late(s, r->deadline) ? status : 0;
+	if (!dgi_queue_is_late(s, dgi_req_deadline(r)))
+		return 0;
+	if ((r->flags & DGI_REQ_BATCH) == 0)
+		return status;
+	while (dgi_queue_is_late(s, dgi_req_deadline(r))) {
+		count_failure(s, status);
+		step_batch(s, r, size_of_next(r), status);
+	}
+	/* Nothing is left of it to fail, but its completion is due. */
+	return r->u.batch.pos == r->u.batch.n ? status : 0;
 }
 
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
 	sweep(s, if_late, -ETIMEDOUT);
-	while (s->queue.head != NULL &&
-	    dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
-		dgi_queue_fail_head(s, -ETIMEDOUT);
 }
 
 static int

@@ -32,6 +32,7 @@
 #define DGI_REQ_REPLY	0x020u	/* a failure is only counted */
 #define DGI_REQ_ARRAY	0x040u	/* iov is allocated */
 #define DGI_REQ_PIECES	0x080u	/* iovcnt is not 1 */
+#define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES)
 #define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
 #define DGI_REQ_FAILED	0x400u	/* status is negative */
@@ -84,13 +85,19 @@ void	dgi_req_free_special(struct dgram_socket *, struct dgi_req *);
 static inline void
 dgi_req_free(struct dgram_socket *s, struct dgi_req *r)
 {
-	if (r->flags == 0)
-		dgi_pool_put(&s->loop->requests[0], r);
-	else
+	/* What lies in the arena, replies that is, need nothing undone. */
+	if ((r->flags & ~(DGI_REQ_REPLY | DGI_REQ_ARENA)) != 0) {
 		dgi_req_free_special(s, r);
+		return;
+	}
+	r->flags = 0;
+	dgi_pool_put(&s->loop->requests[0], r);
 }
 
-/* Deadline of the datagram that this request would send next; 0: none. */
+/*
+ * Deadline of the datagram that this request would send next; 0: none.  Those
+ * behind it in an array are late when they come up.
+ */
 static inline uint64_t
 dgi_req_deadline(const struct dgi_req *r)
 {
@@ -149,6 +156,7 @@ dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
 	s->bytes_left -= bytes;
 	s->queued += n;
 	s->silent += r->fn.done == NULL;
+	s->specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
 	if (first || s->queued >= s->loop->batch)
 		(void)dgi_queue_edge(s);
 }
@@ -186,6 +194,8 @@ void	dgi_queue_changed(struct dgram_socket *);
 void	dgi_queue_block(struct dgram_socket *, int status);
 /* Arms the timer for whatever is due first. */
 void	dgi_queue_arm(struct dgram_socket *);
+/* The same if the deadlines would not be looked at in time without it. */
+void	dgi_queue_watch_deadlines(struct dgram_socket *);
 /* The timer: the back-off is over, or a deadline, or a rest from reading. */
 void	dgi_queue_timer(struct dgram_timer *, void *arg);
 

@@ -58,7 +58,7 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
 
 /*
  * After shutdown(2) on its descriptor a socket is readable for ever, with
- * nothing: no bytes and, from UDP, no sender.
+ * nothing: EAGAIN from UDP on Linux, elsewhere no bytes and no sender.
  */
 static inline bool
 is_end(const struct dgram_socket *s, size_t len, socklen_t namelen,
@@ -268,6 +268,8 @@ dgi_recv_ready(struct dgram_socket *s, unsigned events)
 			s->streak = s->quiet = 0;
 			if (r != -EAGAIN)
 				failed(s, r);
+			else if ((events & (DGI_HANGUP | DGI_READ_END)) != 0)
+				hang_up(s);
 			return;
 		}
 		if (!is_open(s))

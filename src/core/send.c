@@ -259,29 +259,28 @@ send_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 }
 
 /*
- * The common send, straight: one piece to an Internet address with a
- * completion, from a bound socket.  Every condition that does not hold is left
- * to send_one(), which knows why.
+ * The common send and the common reply, straight: one piece to an Internet
+ * address from a bound socket, borrowed.  Every condition that does not hold is
+ * left to send_one(), which knows why.
  *
- * It ends in its only calls and keeps nothing across them, so that a compiler
+ * They end in their only calls and keep nothing across them, so that a compiler
  * has registers enough: a fifth of the instructions would be saving them.
  */
 static inline bool
-is_common(const struct dgram_socket *s, const struct iovec *iov, int iovcnt,
-    const struct dgram_addr *to, dgram_done_fn *done)
+is_common(const struct dgram_socket *s, const void *data, size_t size,
+    const struct dgram_addr *to)
 {
-	return iovcnt == 1 && done != NULL && iov != NULL && to != NULL &&
-	    iov->iov_base != NULL && iov->iov_len <= UDP4_MOST &&
+	return data != NULL && size <= UDP4_MOST &&
 	    to->len == s->common_len && to->u.sa.sa_family == s->family &&
 	    to->u.in.sin_port != 0 && s->queued < s->common_most &&
-	    iov->iov_len <= s->bytes_left &&
-	    s->loop->requests[0].free != NULL;
+	    size <= s->bytes_left && s->loop->requests[0].free != NULL;
 }
 
 /* What is_common() said yes to. */
 static inline int
 send_common(struct dgram_socket *s, const struct iovec *iov,
-    const struct dgram_addr *to, dgram_done_fn *done, void *arg)
+    const struct dgram_addr *to, dgram_done_fn *done, void *arg,
+    unsigned flags)
 {
 	const size_t size = iov->iov_len, n = s->queued + 1;
 	struct dgi_req *r;
@@ -292,6 +291,10 @@ send_common(struct dgram_socket *s, const struct iovec *iov,
 	dgi_reqs_append(&s->queue, r);
 	r->fn.done = done;
 	r->arg = arg;
+	if (done == NULL) {
+		s->silent++;
+		r->flags = (unsigned short)flags;
+	}
 	r->status = (int)size;
 	r->u.small[0] = *iov;
 	r->addr_len = (unsigned short)to->len;
@@ -308,8 +311,9 @@ dgram_send_addr(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 {
 	if (s == NULL)
 		return -EINVAL;
-	if (is_common(s, iov, iovcnt, to, done))
-		return send_common(s, iov, to, done, arg);
+	if (iovcnt == 1 && done != NULL && iov != NULL && to != NULL &&
+	    is_common(s, iov->iov_base, iov->iov_len, to))
+		return send_common(s, iov, to, done, arg, 0);
 	return send_one(s, iov, iovcnt, to, done, arg);
 }
 
@@ -333,29 +337,44 @@ dgram_send_path(struct dgram_socket *s, const void *data, size_t size,
 	return dgram_send_addr(s, &iov, 1, &to, done, arg);
 }
 
+/* The reply that is not common. */
+static DGI_APART int
+reply(struct dgram_socket *s, const struct iovec *iov,
+    const struct dgram_addr *to)
+{
+	struct dgi_req *req;
+	int r;
+
+	/* What a connected socket receives comes from its peer. */
+	if (s->state == DGI_CONNECTED)
+		to = NULL;
+	if (to != NULL && to->len == 0)
+		return -EDESTADDRREQ;
+	req = accept_one(s, iov, 1, to, NULL, &r);
+	if (req == NULL)
+		return r;
+	req->flags |= DGI_REQ_REPLY;
+	dgi_queue_push(s, req, 1, iov->iov_len);
+	return 0;
+}
+
 int
 dgram_reply(struct dgram_socket *s, const struct dgram_message *m,
     const void *data, size_t size)
 {
-	const struct dgram_addr *to;
-	struct dgi_req *req;
 	struct iovec iov;
-	int r;
 
 	if (s == NULL || m == NULL)
 		return -EINVAL;
-	/* What a connected socket receives comes from its peer. */
-	to = s->state == DGI_CONNECTED ? NULL : m->remote;
-	if (to != NULL && to->len == 0)
-		return -EDESTADDRREQ;
 	memcpy(&iov.iov_base, &data, sizeof(data));
 	iov.iov_len = size;
-	req = accept_one(s, &iov, 1, to, NULL, &r);
-	if (req == NULL)
-		return r;
-	req->flags |= DGI_REQ_REPLY;
-	dgi_queue_push(s, req, 1, size);
-	return 0;
+	if (m->remote == NULL || !is_common(s, data, size, m->remote) ||
+	    !dgi_arena_holds(&s->loop->arena, data, size))
+		return reply(s, &iov, m->remote);
+	if (dgi_list_empty(&s->borrower))
+		dgi_list_append(&s->loop->borrowers, &s->borrower);
+	return send_common(s, &iov, m->remote, NULL, NULL,
+	    DGI_REQ_REPLY | DGI_REQ_ARENA);
 }
 
 /* ---- many ---- */
@@ -418,6 +437,7 @@ copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
 		s->deadlines += req->deadline != 0;
 		dgi_queue_push(s, req, 1, (size_t)req->status);
 	}
+	dgi_queue_watch_deadlines(s);
 	return r;
 }
 
@@ -453,8 +473,8 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	req->u.batch.n = n;
 	req->u.batch.pos = req->u.batch.went = 0;
 	s->deadlines += deadlines;
-	s->specials++;
 	dgi_queue_push(s, req, n, sum);
+	dgi_queue_watch_deadlines(s);
 	return 0;
 }
 

@@ -130,15 +130,17 @@ dgi_socket_register(struct dgram_socket *s)
 static void
 tell_state(struct dgram_socket *s)
 {
-	unsigned owes = s->owes;
-
-	s->owes &= ~(DGI_OWES_LISTENING | DGI_OWES_CONNECT);
-	if (s->state != DGI_CLOSED && (owes & DGI_OWES_LISTENING) != 0 &&
-	    s->events.listening != NULL)
-		s->events.listening(s, s->arg);
-	if (s->state != DGI_CLOSED && (owes & DGI_OWES_CONNECT) != 0 &&
-	    s->events.connect != NULL)
-		s->events.connect(s, s->arg);
+	if ((s->owes & DGI_OWES_LISTENING) != 0) {
+		s->owes &= ~DGI_OWES_LISTENING;
+		if (s->state != DGI_CLOSED && s->events.listening != NULL)
+			s->events.listening(s, s->arg);
+	}
+	/* Looked at again: a disconnect takes it back. */
+	if ((s->owes & DGI_OWES_CONNECT) != 0) {
+		s->owes &= ~DGI_OWES_CONNECT;
+		if (s->state != DGI_CLOSED && s->events.connect != NULL)
+			s->events.connect(s, s->arg);
+	}
 }
 
 static void
@@ -174,19 +176,25 @@ dgi_socket_error(struct dgram_socket *s, int status, int kind,
 bool
 dgi_socket_is_icmp(const struct dgram_socket *s, int status)
 {
+	/* What icmp(7) and icmpv6 become on Linux, icmp_err_convert there. */
+	static const short codes[] = { -ECONNREFUSED, -EHOSTUNREACH,
+		-ENETUNREACH, -EHOSTDOWN, -ENOPROTOOPT, -EPROTO, -EOPNOTSUPP,
+#if DGI_HAVE_ENONET
+		-ENONET,
+#endif
+	};
+	size_t i;
+
 	if (s->type == DGRAM_UNIX)
 		return false;
-	switch (status) {
-	case -ECONNREFUSED:
-	case -EHOSTUNREACH:
-	case -ENETUNREACH:
-	case -EHOSTDOWN:
-	case -ENOPROTOOPT:
-	case -EPROTO:
-		return true;
-	default:
-		return false;
+	/* Of the datagram itself, nearly always, unless there is a peer. */
+	if (status == -EMSGSIZE || status == -EACCES)
+		return s->state == DGI_CONNECTED;
+	for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+		if (status == codes[i])
+			return true;
 	}
+	return false;
 }
 
 void
@@ -452,19 +460,13 @@ void
 dgi_socket_close(struct dgram_socket *s)
 {
 	struct dgram_loop *l = s->loop;
-	struct dgi_op *op;
-
 	s->ending = false;
 	s->block = DGI_FREE;
 	dgi_queue_flush(s, SIZE_MAX);
 	dgi_stats_keep(s);
 	dgi_state_move(s, DGI_CLOSE);
 	hold(s);
-	while (!dgi_list_empty(&s->ops)) {
-		op = DGI_CONTAINER(s->ops.next, struct dgi_op, link);
-		dgi_list_remove(&op->link);
-		op->cancel(op, -ECANCELED);
-	}
+	dgi_state_cancel_ops(s, -ECANCELED);
 	dgi_queue_fail(s, -ECANCELED, false);
 	dgram_timer_stop(&s->timer);
 	dgi_list_remove(&s->member.dirty);

@@ -122,7 +122,7 @@ struct dgram_socket {
 	size_t common_most;		/* a batch, or the limit if less */
 	size_t silent;			/* requests in it without completion */
 	size_t deadlines;		/* datagrams in it with a deadline */
-	size_t specials;		/* requests in it that are not one */
+	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
 	bool queue_holds;		/* it keeps the loop running */
 	struct dgi_reqs done;		/* over, not told yet */
 	enum dgi_block block;
@@ -158,6 +158,8 @@ int	dgi_state_check(const struct dgram_socket *, enum dgi_step);
 void	dgi_state_move(struct dgram_socket *, enum dgi_step);
 /* Derives s->common_len: after a step, and when a socket begins to end. */
 void	dgi_state_set_common(struct dgram_socket *);
+/* Ends the operations of higher layers. */
+void	dgi_state_cancel_ops(struct dgram_socket *, int status);
 /* A bound socket, by an implicit bind if need be, or one that is binding. */
 int	dgi_state_ready_to_send(struct dgram_socket *);
 /* May datagrams be given to the kernel? */

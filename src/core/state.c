@@ -282,6 +282,8 @@ dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 		return r;
 	/* What was accepted before goes where it was addressed to. */
 	dgi_queue_flush(s, SIZE_MAX);
+	if (s->state == DGI_CLOSED)
+		return NOT_RUNNING;
 	dgi_state_move(s, DGI_CONNECT);
 	return end_connect(s, addr);
 }
@@ -335,6 +337,9 @@ dgram_disconnect(struct dgram_socket *s)
 	os = s->loop->os;
 	s->block = DGI_FREE;
 	dgi_queue_flush(s, SIZE_MAX);
+	/* It was ending, and that was the last that it waited for. */
+	if (s->state == DGI_CLOSED)
+		return NOT_RUNNING;
 	memset(&none, 0, sizeof(none));
 	none.u.sa.sa_family = AF_UNSPEC;
 	r = os->connect(os, s->fd, &none.u.sa, sizeof(none.u.sa));
@@ -351,6 +356,18 @@ dgram_disconnect(struct dgram_socket *s)
 }
 
 /* ---- for names ---- */
+
+void
+dgi_state_cancel_ops(struct dgram_socket *s, int status)
+{
+	struct dgi_op *op;
+
+	while (!dgi_list_empty(&s->ops)) {
+		op = DGI_CONTAINER(s->ops.next, struct dgi_op, link);
+		dgi_list_remove(&op->link);
+		op->cancel(op, status);
+	}
+}
 
 int
 dgi_socket_begin_bind(struct dgram_socket *s, struct dgi_op *op)
@@ -374,8 +391,11 @@ dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
 		status = end_bind(s, addr);
 	else
 		dgi_state_move(s, DGI_BIND_FAILED);
-	if (status < 0)
+	if (status < 0) {
+		dgi_state_cancel_ops(s, status);
 		dgi_queue_fail(s, status, false);
+	}
+	dgi_socket_check_end(s);
 	return status;
 }
 
@@ -398,7 +418,9 @@ dgi_socket_finish_connect(struct dgram_socket *s, struct dgi_op *op,
 {
 	dgi_list_remove(&op->link);
 	if (status == 0)
-		return end_connect(s, addr);
-	dgi_state_move(s, DGI_CONNECT_FAILED);
+		status = end_connect(s, addr);
+	else
+		dgi_state_move(s, DGI_CONNECT_FAILED);
+	dgi_socket_check_end(s);
 	return status;
 }

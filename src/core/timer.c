@@ -103,23 +103,25 @@ repeat(struct dgram_loop *l, struct dgram_timer *t, uint64_t due)
 	dgi_heap_move(&l->timers, t, next);
 }
 
-void
+bool
 dgi_timer_run(struct dgram_loop *l)
 {
-	uint32_t end = l->timer_seq;
+	uint64_t now = l->now, end = l->timer_seq;
 	struct dgram_timer *t;
-	uint64_t now = l->now;
+	bool any = false;
 
 	while (l->timers.n > 0) {
 		t = l->timers.v[0].timer;
-		if (l->timers.v[0].key > now || (int32_t)(t->seq - end) >= 0)
+		if (l->timers.v[0].key > now || (int64_t)(t->seq - end) >= 0)
 			break;
 		if (t->repeat_ns > 0)
 			repeat(l, t, l->timers.v[0].key);
 		else
 			dgram_timer_stop(t);
+		any = true;
 		t->fn(t, t->arg);
 	}
+	return any;
 }
 
 int64_t

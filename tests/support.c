@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Helpers that every test program is linked with; test.h says what they do.
+ */
+
+#include "test.h"
+
+#include <sys/types.h>
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TMPDIRS		8
+#define TMPDIR_SIZE	64
+
+static char tmpdirs[TMPDIRS][TMPDIR_SIZE];
+static int ntmpdirs;
+static pid_t owner;		/* of the directories: not a forked child */
+
+bool
+test_backend_exists(const char *backend)
+{
+	struct dgram_loop_options options = { .backend = backend };
+	struct dgram_loop *loop;
+	int r;
+
+	r = dgram_loop_new(&options, &loop);
+	if (r == 0)
+		dgram_loop_free(loop);
+	return r != -ENOTSUP;
+}
+
+struct dgram_loop *
+test_loop(const char *backend)
+{
+	struct dgram_loop_options options = { .backend = backend };
+	struct dgram_loop *loop = NULL;
+	int r;
+
+	r = dgram_loop_new(&options, &loop);
+	cr_assert_eq(r, 0, "dgram_loop_new: %d", r);
+	return loop;
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+bool
+test_run_until(struct dgram_loop *loop, bool (*cond)(void *), void *arg, int ms)
+{
+	const struct timespec pause = { 0, 1000000 };
+	int64_t end = now_ms() + ms, left;
+	int r;
+
+	while (!cond(arg)) {
+		left = end - now_ms();
+		if (left <= 0)
+			return false;
+		r = dgram_loop_run_once(loop, (int)left);
+		if (r < 0)
+			return cond(arg);
+		if (r == 0 && !cond(arg))
+			nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+int
+test_count_fds(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 1024; fd++) {
+		if (fcntl(fd, F_GETFD) != -1)
+			n++;
+	}
+	return n;
+}
+
+static int
+remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void
+test_clean(void)
+{
+	if (getpid() != owner)
+		return;
+	while (ntmpdirs > 0)
+		nftw(tmpdirs[--ntmpdirs], remove_entry, 8,
+		    FTW_DEPTH | FTW_PHYS);
+}
+
+const char *
+test_tmpdir(void)
+{
+	const char *base = getenv("TMPDIR");
+	char *path;
+	int n;
+
+	cr_assert(ntmpdirs < TMPDIRS, "too many temporary directories");
+	/* After a failed assertion only exit(3) passes by here. */
+	if (owner == 0) {
+		owner = getpid();
+		atexit(test_clean);
+	}
+	path = tmpdirs[ntmpdirs];
+	if (base == NULL || base[0] == '\0' || strlen(base) > 40)
+		base = "/tmp";
+	n = snprintf(path, TMPDIR_SIZE, "%s/dgt.XXXXXX", base);
+	cr_assert(n > 0 && n < TMPDIR_SIZE);
+	cr_assert(mkdtemp(path) != NULL, "mkdtemp %s: %s", path,
+	    strerror(errno));
+	ntmpdirs++;
+	return path;
+}

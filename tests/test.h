@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What every test program includes: TEST(), BACKEND_TEST() and a few helpers.
+ *
+ * Of the test library only Test(suite, name, .timeout =), cr_assert,
+ * cr_assert_eq, cr_expect and cr_skip_test are used, so that a small runner of
+ * our own can stand in for Criterion.
+ *
+ * A cr_assert that fails in a FORKED child hangs the run: a child must leave
+ * with _exit() and the parent asserts on what waitpid(2) tells.
+ */
+
+#ifndef DGT_TEST_H
+#define DGT_TEST_H
+
+#include "core/plat.h"
+
+#ifdef DGT_MINI
+#error "the small runner is not written yet; its macros belong here"
+#else
+#include <criterion/criterion.h>
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "dgram.h"
+
+/* Seconds that one test may take. */
+#define TEST_LIMIT	10
+
+/*
+ * A test with a time limit that fails if it leaks descriptors.  The check is in
+ * the body: a failure in a .fini function would not count.
+ *
+ *	TEST(suite, name)
+ *	{
+ *		cr_assert_eq(1 + 1, 2);
+ *	}
+ */
+#define TEST(suite, name)						\
+	static void suite##_##name##_body(void);			\
+	Test(suite, name, .timeout = TEST_LIMIT)			\
+	{								\
+		int before_ = test_count_fds();				\
+		suite##_##name##_body();				\
+		test_clean();						\
+		cr_assert_eq(test_count_fds(), before_,			\
+		    "descriptor leak");					\
+	}								\
+	static void suite##_##name##_body(void)
+
+#define TEST_ON_BACKEND(suite, name, backend_)				\
+	Test(suite, name##_##backend_, .timeout = TEST_LIMIT)		\
+	{								\
+		int before_;						\
+									\
+		if (!test_backend_exists(#backend_))			\
+			cr_skip_test("no " #backend_ " on this system");	\
+		before_ = test_count_fds();				\
+		suite##_##name##_body(#backend_);			\
+		test_clean();						\
+		cr_assert_eq(test_count_fds(), before_,			\
+		    "descriptor leak");					\
+	}
+
+/*
+ * The same, once per backend, as suite::name_epoll and so on; skipped where the
+ * backend does not exist.  The body has `const char *backend`.  A test that does
+ * not use it says (void)backend.
+ */
+#define BACKEND_TEST(suite, name)					\
+	static void suite##_##name##_body(const char *backend);		\
+	TEST_ON_BACKEND(suite, name, epoll)				\
+	TEST_ON_BACKEND(suite, name, poll)				\
+	static void suite##_##name##_body(const char *backend)
+
+/* False if dgram_loop_new() says -ENOTSUP to the name. */
+bool	test_backend_exists(const char *backend);
+
+/* A loop on that backend; the test fails if there is none. */
+struct dgram_loop	*test_loop(const char *backend);
+
+/*
+ * Turns the loop until cond() holds or `ms` have passed; what cond() says then.
+ * Also waits when nothing is left on the loop: another thread may still post.
+ */
+bool	test_run_until(struct dgram_loop *, bool (*cond)(void *), void *arg,
+	    int ms);
+
+/* Open descriptors below 1024. */
+int	test_count_fds(void);
+
+/*
+ * Name of a fresh directory, short enough for a socket path of 40 bytes in it.
+ * It and all in it go when the test ends.
+ */
+const char	*test_tmpdir(void);
+
+/* Removes the directories; TEST() calls it. */
+void	test_clean(void);
+
+#endif

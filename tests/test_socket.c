@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Opening and closing of sockets, and what keeps the loop running.
+ */
+
+#include "sockets.h"
+
+/* Options that are taken without a look. */
+TEST(socket, bad_options)
+{
+	struct dgram_options o, good = { .type = DGRAM_UDP4 };
+	struct dgram_socket *s, *marker;
+	struct dgram_loop *l = test_loop(NULL);
+	size_t held, before;
+	int fds = test_count_fds();
+	union {
+		int i;
+		struct dgram_abort *abort;
+		struct dgram_block_list *list;
+	} fake = { .i = 1 };
+
+	marker = s = (struct dgram_socket *)(void *)&o;
+	OK(dgram_loop_memory(l, &before, NULL));
+#define TRY(member, value, want) do {					\
+	o = good;							\
+	o.member = value;						\
+	CHECK(dgram_open(l, &o, &s), want);				\
+	CHECK(dgram_open_fd(l, &o, 0, &s), want);			\
+} while (0)
+	TRY(type, (enum dgram_type)4, DGRAM_ERR_SOCKET_BAD_TYPE);
+	TRY(type, (enum dgram_type)-1, DGRAM_ERR_SOCKET_BAD_TYPE);
+	TRY(recv_buffer_size, -1, DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE);
+	TRY(send_buffer_size, INT_MIN, DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE);
+	TRY(max_datagram, ((size_t)16 << 20) + 1, -EINVAL);
+	TRY(max_datagram, SIZE_MAX, -EINVAL);
+	TRY(want, DGRAM_TTL, -ENOTSUP);
+	TRY(want, DGRAM_LOCAL | DGRAM_NO_REMOTE, -ENOTSUP);
+	TRY(want, DGRAM_FDS, -ENOTSUP);
+	TRY(want, DGRAM_TRUNCATED, -EINVAL);
+	TRY(want, 0x80000000u, -EINVAL);
+	TRY(ipv6_only, true, -EINVAL);
+	TRY(signal, fake.abort, -ENOTSUP);
+	TRY(receive_block_list, fake.list, -ENOTSUP);
+	TRY(send_block_list, fake.list, -ENOTSUP);
+#undef TRY
+	o = good;
+	o.type = (enum dgram_type)0;
+	CHECK(dgram_open(l, &o, &s), DGRAM_ERR_SOCKET_BAD_TYPE);
+	cr_assert_eq(s, marker, "stored on failure");
+	OK(dgram_loop_memory(l, &held, NULL));
+	cr_assert_eq(held, before);
+	cr_assert_eq(test_count_fds(), fds);
+	o = good;
+	o.max_datagram = (size_t)16 << 20;
+	OK(dgram_open(l, &o, &s));
+	free_loop(l);
+}
+
+TEST(socket, type_parse)
+{
+	CHECK(dgram_type_parse("udp4"), DGRAM_UDP4);
+	CHECK(dgram_type_parse("udp6"), DGRAM_UDP6);
+	CHECK(dgram_type_parse("unix_dgram"), DGRAM_UNIX);
+	CHECK(dgram_type_parse(""), DGRAM_ERR_SOCKET_BAD_TYPE);
+	CHECK(dgram_type_parse("UDP4"), DGRAM_ERR_SOCKET_BAD_TYPE);
+	CHECK(dgram_type_parse("udp"), DGRAM_ERR_SOCKET_BAD_TYPE);
+	CHECK(dgram_type_parse("udp44"), DGRAM_ERR_SOCKET_BAD_TYPE);
+	CHECK(dgram_type_parse(NULL), DGRAM_ERR_SOCKET_BAD_TYPE);
+}
+
+/* A descriptor before it is needed; one that stays behind a close. */
+BACKEND_TEST(socket, descriptor)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	int fds = test_count_fds();
+
+	EACH_TYPE(type) {
+		peer_open(&p, l, (enum dgram_type)type, NULL);
+		cr_assert_eq(test_count_fds(), fds);
+		peer_bind(&p);
+		cr_assert_eq(test_count_fds(), fds + 1);
+		cr_assert(fcntl(dgram_fileno(p.s), F_GETFD) & FD_CLOEXEC);
+		cr_assert(fcntl(dgram_fileno(p.s), F_GETFL) & O_NONBLOCK);
+		OK(dgram_close(p.s, NULL, NULL));
+		/* At once, not when the loop has turned. */
+		cr_assert_eq(test_count_fds(), fds);
+		turns(l, 2);
+	}
+	free_loop(l);
+}
+
+/* What the accessors say. */
+BACKEND_TEST(socket, accessors)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	int x;
+
+	peer_open(&p, l, DGRAM_UDP4, NULL);
+	cr_assert_eq(dgram_arg(p.s), &p);
+	cr_assert_eq(dgram_socket_loop(p.s), l);
+	OK(dgram_set_events(p.s, NULL, &x));
+	cr_assert_eq(dgram_arg(p.s), &x);
+	peer_bind(&p);
+	turns(l, 3);
+	OK(dgram_set_events(p.s, &peer_events, &p));
+	turns(l, 3);
+	cr_assert_eq(strlen(p.trace), 0, "an event that is past");
+	free_loop(l);
+}
+
+/* A close of a socket that never was bound, sent or did anything. */
+BACKEND_TEST(socket, close_unbound)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	int way;
+
+	EACH_TYPE(type) {
+		for (way = 0; way < 2; way++) {
+			peer_open(&p, l, (enum dgram_type)type, NULL);
+			OK(way == 0 ? dgram_close(p.s, peer_close_fn, &p) :
+			    dgram_end(p.s, peer_close_fn, &p));
+			cr_assert_eq(strlen(p.trace), 0);
+			/* And it keeps the loop until it has been told. */
+			cr_assert_eq(dgram_loop_run(l), 0);
+			cr_assert(strcmp(p.trace, "Xf") == 0, "%s", p.trace);
+		}
+	}
+	free_loop(l);
+}
+
+/* Both functions are called: of end, then of close. */
+static char order[8];
+
+static void
+note_end(void *arg)
+{
+	(void)arg;
+	strcat(order, "e");
+}
+
+static void
+note_close(void *arg)
+{
+	(void)arg;
+	strcat(order, "c");
+}
+
+BACKEND_TEST(socket, end_then_close)
+{
+	static struct peer p;
+	struct fault_os f;
+	struct dgram_loop *l;
+	struct dgram_addr to;
+	int fd;
+
+	fault_init(&f);
+	l = fault_loop(&f, backend, NULL);
+	fd = bare_socket(DGRAM_UDP4, &to);
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	order[0] = '\0';
+	fault_sends(&f, -EAGAIN);
+	OK(send_done(&p, 1, &to));
+	OK(dgram_end(p.s, note_end, NULL));
+	OK(dgram_close(p.s, note_close, NULL));
+	turns(l, 3);
+	cr_assert(strcmp(order, "ec") == 0, "%s", order);
+	cr_assert_eq(p.n[EV_CLOSE], 1);
+	free_fault_loop(l, &f);
+	close(fd);
+}
+
+/* No events at all. */
+BACKEND_TEST(socket, without_events)
+{
+	struct dgram_options o = { .type = DGRAM_UDP4 };
+	struct dgram_addr a = any_addr(DGRAM_UDP4), self, dead;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_socket *s;
+	struct iovec iov = { number(1), 4 };
+
+	dead = dead_addr(DGRAM_UDP4);
+	OK(dgram_open(l, &o, &s));
+	OK(dgram_bind_addr(s, &a));
+	OK(dgram_address(s, &self));
+	OK(dgram_send_addr(s, &iov, 1, &self, NULL, NULL));
+	turns(l, 5);
+	OK(dgram_connect_addr(s, &dead));
+	OK(dgram_send_addr(s, &iov, 1, NULL, NULL, NULL));
+	turns(l, 5);
+	OK(dgram_send_addr(s, &iov, 1, NULL, NULL, NULL));
+	turns(l, 5);
+	OK(dgram_close(s, NULL, NULL));
+	turns(l, 3);
+	free_loop(l);
+}
+
+/* A socket without `message` is not read, and costs nothing. */
+BACKEND_TEST(socket, deaf)
+{
+	static struct peer p;
+	struct dgram_options o = { .events = &peer_deaf };
+	struct fault_os f;
+	struct dgram_loop *l;
+	struct dgram_addr from;
+	uint64_t waits;
+	int fd;
+
+	EACH_TYPE(type) {
+		fault_init(&f);
+		l = fault_loop(&f, backend, NULL);
+		fd = bare_socket(type, &from);
+		peer_open_bound(&p, l, type, &o);
+		turns(l, 3);
+		bare_send(fd, &p.addr, 1);
+		waits = l->waits;
+		turn_wait(l, 50);
+		cr_assert(l->waits - waits <= 1);
+		cr_assert_eq(fault_count_receives(&f), 0);
+		OK(dgram_set_events(p.s, &peer_events, &p));
+		RUN_UNTIL(l, p.got == 1);
+		free_fault_loop(l, &f);
+		close(fd);
+	}
+}
+
+/* ---- what keeps the loop running ---- */
+
+/* A loop that ends too early, or never. */
+BACKEND_TEST(socket, keeps_the_loop)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr to;
+	int fd;
+
+	EACH_TYPE(type) {
+		fd = bare_socket(type, &to);
+		/* Opened only. */
+		peer_open(&p, l, (enum dgram_type)type, NULL);
+		cr_assert_eq(dgram_loop_run(l), 0);
+		/* Bound. */
+		peer_bind(&p);
+		turns(l, 3);
+		cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+		OK(dgram_pause(p.s));
+		cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+		OK(dgram_unref(p.s));
+		OK(dgram_unref(p.s));
+		cr_assert_eq(dgram_loop_run_once(l, 0), 0);
+		OK(dgram_ref(p.s));
+		cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+		OK(dgram_close(p.s, NULL, NULL));
+		cr_assert_eq(dgram_loop_run(l), 0);
+		cr_assert_eq(p.n[EV_CLOSE], 1);
+		/* Without effect on a closed one; the last call wins. */
+		peer_open(&p, l, (enum dgram_type)type, NULL);
+		OK(dgram_unref(p.s));
+		peer_bind(&p);
+		OK(send_done(&p, 1, &to));
+		cr_assert_eq(dgram_loop_run(l), 0);
+		cr_assert_eq(p.n[EV_DONE], 1);
+		cr_assert_eq(p.n[EV_LISTENING], 1);
+		OK(dgram_close(p.s, NULL, NULL));
+		OK(dgram_ref(p.s));
+		OK(dgram_unref(p.s));
+		cr_assert_eq(dgram_loop_run(l), 0);
+		cr_assert_eq(p.n[EV_CLOSE], 1);
+		close(fd);
+	}
+	free_loop(l);
+}
+
+/* An AF_UNIX sender without a path receives nothing: the loop ends. */
+BACKEND_TEST(socket, nameless_does_not_keep_the_loop)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr to, path = any_addr(DGRAM_UNIX);
+	int fd = bare_socket(DGRAM_UNIX, &to);
+
+	peer_open(&p, l, DGRAM_UNIX, NULL);
+	OK(send_done(&p, 1, &to));
+	cr_assert_eq(dgram_loop_run(l), 0);
+	cr_assert_eq(p.n[EV_DONE], 1);
+	OK(dgram_bind_addr(p.s, &path));
+	turns(l, 3);
+	cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+	free_loop(l);
+	close(fd);
+}
+
+/* ---- a loop that goes ---- */
+
+static void
+open_hook(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	struct dgram_options o = { .type = DGRAM_UDP4 };
+	struct dgram_socket *s;
+
+	(void)m, (void)n;
+	if (e != EV_CLOSE)
+		return;
+	CHECK(dgram_open(p->loop, &o, &s), -ECANCELED);
+	CHECK(dgram_open_fd(p->loop, &o, 0, &s), -ECANCELED);
+}
+
+/* A socket that is opened while the loop is freed. */
+BACKEND_TEST(socket, open_while_freeing)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	p.hook = open_hook;
+	free_loop(l);
+	cr_assert_eq(p.n[EV_CLOSE], 1);
+}
+
+static struct peer pair[2];
+
+static void
+send_to_other(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	struct peer *o = p == &pair[0] ? &pair[1] : &pair[0];
+
+	(void)m, (void)n;
+	if (e == EV_CLOSE && o->s != NULL)
+		(void)send_done(o, 1, &o->addr);
+}
+
+/* Sends that are accepted while the loop is freed have their completion. */
+BACKEND_TEST(socket, send_while_freeing)
+{
+	struct dgram_loop *l = test_loop(backend);
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		peer_open_bound(&pair[i], l, DGRAM_UDP4, NULL);
+		pair[i].hook = send_to_other;
+	}
+	OK(send_done(&pair[0], 1, &pair[1].addr));
+	free_loop(l);
+	cr_assert_eq(pair[0].n[EV_DONE] + pair[1].n[EV_DONE], 2);
+	cr_assert_eq(pair[0].n[EV_CLOSE] + pair[1].n[EV_CLOSE], 2);
+}
+
+/* Open, exchange, close, many times: nothing is left. */
+BACKEND_TEST(socket, churn)
+{
+	static struct peer p, q;
+	struct fault_os f;
+	struct dgram_loop *l;
+	size_t pieces = 0;
+	int i, fds = 0;
+
+	EACH_TYPE(type) {
+		fault_init(&f);
+		l = fault_loop(&f, backend, NULL);
+		for (i = 0; i < 100; i++) {
+			peer_open_bound(&p, l, type, NULL);
+			peer_open_bound(&q, l, type, NULL);
+			OK(send_done(&p, 1, &q.addr));
+			RUN_UNTIL(l, q.got == 1 && p.n[EV_DONE] == 1);
+			OK(dgram_close(p.s, NULL, NULL));
+			OK(dgram_close(q.s, NULL, NULL));
+			turns(l, 3);
+			if (i == 10) {
+				pieces = f.pieces;
+				fds = test_count_fds();
+			}
+		}
+		cr_assert_eq(f.pieces, pieces);
+		cr_assert_eq(test_count_fds(), fds);
+		free_fault_loop(l, &f);
+	}
+}
+
+/* Two loops side by side. */
+BACKEND_TEST(socket, two_loops)
+{
+	static struct peer p, q;
+	struct dgram_loop *l = test_loop(backend), *k = test_loop(backend);
+
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	peer_open_bound(&q, k, DGRAM_UDP4, NULL);
+	OK(send_done(&p, 1, &q.addr));
+	turns(l, 3);
+	RUN_UNTIL(k, q.got == 1);
+	free_loop(l);
+	OK(send_done(&q, 1, &q.addr));
+	RUN_UNTIL(k, q.got == 2);
+	free_loop(k);
+}

@@ -745,8 +745,8 @@ mutate(char *text, size_t size, uint32_t *seed)
 
 /*
  * Mutated literals: the same are taken as by inet_pton(3), with the same bytes;
- * nothing is written otherwise; and what is taken comes back equal.  TEST_SEED=n
- * repeats a run.
+ * nothing is written otherwise; and what is taken comes back equal.
+ * TEST_SEED=n repeats a run.
  */
 TEST(addr, fuzz_parse)
 {

@@ -337,6 +337,7 @@ TEST(arena, growth_in_a_delivery)
 	cr_assert_eq(dgi_arena_reserve(&arena, &mem, 9000), 0);
 	/* They are not where the next datagrams come; a copy must be made. */
 	cr_assert(!dgi_arena_holds(&arena, data, 500));
+	cr_assert(!dgi_arena_holds(&arena, arena.base, 500));
 	cr_assert_eq(dgi_arena_reserve(&arena, &mem, 500000), 0);
 	cr_assert_eq(dgi_arena_prepare(&arena, 500000, true, 2), 2);
 	fill_slots(500000, 2);

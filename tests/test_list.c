@@ -136,7 +136,7 @@ TEST(list, queue_is_fifo)
 	for (i = 0; i < 4; i++)
 		cr_assert(dgi_queue_shift(&q) == &t[i]);
 	cr_assert(dgi_queue_shift(&q) == NULL);
-	/* The tail is back at the head: an append after the last is not lost. */
+	/* The tail is back at the head: what is appended now is not lost. */
 	dgi_queue_append(&q, &t[2]);
 	dgi_queue_append(&q, &t[1]);
 	cr_assert(dgi_queue_shift(&q) == &t[2]);

@@ -186,7 +186,8 @@ TEST(loop, bad_options)
 		{ .allocator = &no_free },
 		{ .allocator = &no_alloc },
 	};
-	static const char *const names[] = { "", "nonsense", "EPOLL", "epoll " };
+	static const char *const names[] = { "", "nonsense", "EPOLL",
+	    "epoll " };
 	struct dgram_loop_options o = { 0 };
 	struct dgram_loop *l, *untouched = (void *)&l;
 	size_t i;
@@ -509,6 +510,23 @@ BACKEND_TEST(loop, stop_in_callback)
 	expect("S");
 	dgram_timer_stop(&later);
 	cr_assert_eq(dgram_loop_run(l), 0);
+	dgram_loop_free(l);
+}
+
+/* It does not wait even if it cannot be woken. */
+TEST(loop, stop_without_event)
+{
+	struct dgram_loop *l = fake_loop();
+	struct dgram_timer t;
+
+	dgram_timer_init(&t, l, stop_loop, NULL);
+	cr_assert_eq(dgram_timer_start(&t, 0, 0), 0);
+	dgi_loop_hold(l);
+	cr_assert_eq(dgram_loop_run(l), 1);
+	expect("S");
+	cr_assert_eq(fake.waits, 1);
+	cr_assert_eq(fake.timeout, 0);
+	dgi_loop_release(l);
 	dgram_loop_free(l);
 }
 
@@ -886,6 +904,36 @@ TEST(loop, refused_interest)
 	cr_assert_eq(fake.timeout, -1);
 	cr_assert_eq(dgi_watch_set(&w, 0), 0);
 	dgi_loop_release(l);
+	dgram_loop_free(l);
+}
+
+/* A change that the backend refuses leaves the old events in force. */
+TEST(loop, refused_start)
+{
+	struct dgram_loop *l = fake_loop();
+	struct dgram_watch w;
+	uint32_t gen;
+
+	dgram_watch_init(&w, l, 0, on_watch, NULL);
+	fake.set_error = -ENOSPC;
+	cr_assert_eq(dgram_watch_start(&w, DGRAM_READABLE), -ENOSPC);
+	cr_assert_eq(l->alive, 0);
+	fake.set_error = 0;
+	cr_assert_eq(dgram_watch_start(&w, DGRAM_READABLE), 0);
+	fake.set_error = -ENOMEM;
+	cr_assert_eq(dgram_watch_start(&w, DGRAM_WRITABLE), -ENOMEM);
+	cr_assert_eq(l->alive, 1);
+	gen = l->slots[w.slot].gen;
+	fake.reports[0] = (struct dgi_report){ w.slot, gen, DGRAM_WRITABLE };
+	fake.nreports = 1;
+	cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+	expect("");
+	fake.reports[0] = (struct dgi_report){ w.slot, gen, DGRAM_READABLE };
+	fake.nreports = 1;
+	cr_assert_eq(dgram_loop_run_once(l, 0), 1);
+	expect("R");
+	dgram_watch_stop(&w);
+	cr_assert_eq(l->alive, 0);
 	dgram_loop_free(l);
 }
 

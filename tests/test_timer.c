@@ -424,7 +424,7 @@ on_start_other(struct dgram_timer *t, void *arg)
 {
 	on_note(t, arg);
 	start(others[0], 0, 0);
-	/* Time that passes in the callback does not make it due in this turn. */
+	/* Time that passes in the callback makes it due, not in this turn. */
 	clock_ns += 5;
 	dgram_loop_update(t->loop);
 	start(others[1], 0, 0);

@@ -253,7 +253,7 @@ dgram_addr_family(const struct dgram_addr *a)
 size_t
 dgi_addr_path_len(const struct dgram_addr *a)
 {
-	size_t n;
+	size_t n, len;
 
 	if (a->len <= PATH_OFFSET)
 		return 0;
@@ -262,7 +262,9 @@ dgi_addr_path_len(const struct dgram_addr *a)
 		n = PATH_ROOM;
 	if (a->u.raw[PATH_OFFSET] == '\0' && DGI_HAVE_ABSTRACT)
 		return n;
-	return strnlen(a->u.raw + PATH_OFFSET, n);
+	for (len = 0; len < n && a->u.raw[PATH_OFFSET + len] != '\0';)
+		len++;
+	return len;
 }
 
 bool

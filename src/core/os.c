@@ -37,12 +37,17 @@
 	int saved_errno = errno;					\
 	do {								\
 		r = (call);						\
-	} while (r < 0 && errno == EINTR);				\
-	if (r < 0) {							\
-		r = errno == EWOULDBLOCK ? -EAGAIN : -errno;		\
-		errno = saved_errno;					\
-	}								\
+	} while (r < 0 && (r = failure(saved_errno)) == -EINTR);	\
 } while (0)
+
+static DGI_APART int
+failure(int saved_errno)
+{
+	int e = errno == EWOULDBLOCK ? EAGAIN : errno;
+
+	errno = saved_errno;
+	return -e;
+}
 
 #if !DGI_HAVE_SOCK_CLOEXEC
 /* For systems that cannot ask for it when the descriptor is made. */

@@ -484,7 +484,7 @@ dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 	size_t i, size;
 	int r;
 
-	if (s == NULL || (d == NULL && n > 0))
+	if (s == NULL || (d == NULL && n > 0) || n > INT_MAX)
 		return -EINVAL;
 	r = check_running(s);
 	for (i = 0; i < n && r >= 0; i++)

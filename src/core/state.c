@@ -25,7 +25,7 @@
 static int
 next_state(enum dgi_state state, enum dgi_step step)
 {
-	static const int table[DGI_NSTATES][DGI_NSTEPS] = {
+	static const short table[DGI_NSTATES][DGI_NSTEPS] = {
 		[DGI_UNBOUND] = {
 			[DGI_BIND] = DGI_BINDING,
 			[DGI_CONNECT] = -EINVAL,	/* bind it first */

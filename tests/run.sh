@@ -76,7 +76,7 @@ for program in "$@"; do
 	rm -f "$tmp/tap" "$tmp/out" "$tmp/err" "$tmp"/san/*
 	status=0
 	# shellcheck disable=SC2086
-	$limit "$program" --verbose -j"$JOBS" --tap="$tmp/tap" \
+	$limit "$program" --verbose -j"$JOBS" --tap="$tmp/tap" ${DGT_ARGS:-} \
 	    < /dev/null > "$tmp/out" 2> "$tmp/err" || status=$?
 	[ -f "$tmp/tap" ] || : > "$tmp/tap"
 

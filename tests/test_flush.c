@@ -72,7 +72,7 @@ check_arrived(uint32_t first, size_t n)
 
 	for (i = 0; i < n; i++) {
 		got = bare_recv(sc.fd);
-		cr_assert_eq(got, first + (uint32_t)i, "%ld, not %zu of %zu",
+		MUST(got == first + (uint32_t)i, "%ld, not %zu of %zu",
 		    (long)got, (size_t)first + i, n);
 	}
 	cr_assert_eq(bare_recv(sc.fd), -1);
@@ -108,12 +108,12 @@ send_short(enum way way, size_t n, int most)
 			OK(send_done(&sc.p, (uint32_t)i, &sc.to));
 		RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == done + (int)n);
 		for (i = 0; i < n; i++)
-			cr_assert_eq(sc.p.done[done + (int)i], 4);
+			MUST(sc.p.done[done + (int)i] == 4, "%zu", i);
 		break;
 	}
 	if (way == ARRAY || way == TRY) {
 		for (i = 0; i < n; i++)
-			cr_assert_eq(d[i].result, 4);
+			MUST(d[i].result == 4, "%zu: %d", i, d[i].result);
 	}
 	check_arrived(1, n);
 	if (done > PEER_LOG / 2)

@@ -52,7 +52,7 @@ check_order(size_t n)
 
 	cr_assert_eq(sc.p.got, n);
 	for (i = 0; i < n; i++)
-		cr_assert_eq(sc.p.seq[i], i + 1, "%u at %zu", sc.p.seq[i], i);
+		MUST(sc.p.seq[i] == i + 1, "%u at %zu", sc.p.seq[i], i);
 }
 
 /* ---- system calls ---- */
@@ -164,6 +164,7 @@ BACKEND_TEST(recv, fairness)
 /* ---- messages_per_call ---- */
 
 static int stop_after, stop_how;
+static unsigned calls_then;		/* receives, when it was stopped */
 
 static void
 stop_hook(struct peer *p, enum event e, const struct dgram_message *m,
@@ -172,6 +173,7 @@ stop_hook(struct peer *p, enum event e, const struct dgram_message *m,
 	(void)m, (void)n;
 	if (e != EV_MESSAGE || p->n[EV_MESSAGE] != stop_after)
 		return;
+	calls_then = fault_count_receives(&sc.f);
 	if (stop_how == 0)
 		OK(dgram_pause(p->s));
 	else if (stop_how == 1)
@@ -202,6 +204,8 @@ BACKEND_TEST(recv, messages_per_call)
 				turns(sc.l, 5);
 				cr_assert_eq(sc.p.got, at,
 				    "%zu after the stop", sc.p.got - at);
+				cr_assert_eq(fault_count_receives(&sc.f),
+				    calls_then, "read after the stop");
 				if (stop_how == 1) {
 					cr_assert_eq(sc.p.n[EV_CLOSE], 1);
 					leave();
@@ -233,6 +237,7 @@ BACKEND_TEST(recv, stop_in_a_batch)
 			at = sc.p.got;
 			turns(sc.l, 5);
 			cr_assert_eq(sc.p.got, at);
+			cr_assert_eq(fault_count_receives(&sc.f), calls_then);
 			if (stop_how != 1) {
 				OK(dgram_resume(sc.p.s));
 				OK(dgram_set_events(sc.p.s, &peer_events,

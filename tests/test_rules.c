@@ -618,6 +618,44 @@ BACKEND_TEST(rules, close_in_close)
 	free_loop(l);
 }
 
+static void
+close_in_done(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	(void)m, (void)n;
+	if (e == EV_DONE && p->n[EV_DONE] == 1)
+		OK(dgram_close(p->s, peer_close_fn, p));
+}
+
+/* Closed by a completion, while others wait: those come first all the same. */
+BACKEND_TEST(rules, close_in_a_completion)
+{
+	static struct waiting w;
+	int i;
+
+	EACH_TYPE(type) {
+		setup_waiting(&w, backend, type);
+		w.p.hook = close_in_done;
+		/* The first goes, the others are not taken. */
+		fault_sends(&w.f, 0);
+		OK(send_done(&w.p, 1, &w.to));
+		OK(dgram_flush(w.p.s));
+		fault_sends(&w.f, -EAGAIN);
+		for (i = 2; i <= 4; i++)
+			OK(send_done(&w.p, (uint32_t)i, &w.to));
+		OK(dgram_send_batch(w.p.s, w.d, 3, peer_done, &w.p));
+		CHECK(dgram_flush(w.p.s), 6);
+		RUN_UNTIL(w.l, w.p.n[EV_CLOSE_FN] == 1);
+		cr_assert(strcmp(w.p.trace, "LdddddXf") == 0, "%s", w.p.trace);
+		cr_assert_eq(w.p.done[0], 4);
+		for (i = 1; i < 4; i++)
+			cr_assert_eq(w.p.done[i], -ECANCELED);
+		cr_assert_eq(w.p.done[4], 0);
+		free_fault_loop(w.l, &w.f);
+		close(w.fd);
+	}
+}
+
 /* A second close that registers its function all the same, as in Node. */
 BACKEND_TEST(rules, second_close)
 {
@@ -843,6 +881,63 @@ BACKEND_TEST(rules, free_watches_that_are_ready)
 	free_loop(l);
 	close(fd[0]);
 	close(fd[1]);
+}
+
+static struct dgram_watch reused[2];
+
+static void
+on_reused(struct dgram_watch *w, unsigned events, void *arg)
+{
+	(void)w, (void)events, (void)arg;
+	cr_assert(false, "the report of another watch");
+}
+
+static void
+reuse_slots(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	size_t i;
+
+	(void)m, (void)n;
+	if (e != EV_MESSAGE || timer != NULL)
+		return;
+	timer = (struct dgram_timer *)p->arg;
+	for (i = 0; i < COUNT(watches); i++)
+		dgram_watch_stop(watches[i]);
+	for (i = 0; i < COUNT(reused); i++)
+		OK(dgram_watch_start(&reused[i], DGRAM_READABLE));
+}
+
+/* Reports for watches that are gone, given to those that have their place. */
+BACKEND_TEST(rules, stale_reports)
+{
+	struct dgram_watch w[2];
+	struct dgram_loop *l;
+	struct dgram_addr a;
+	int ready[2], quiet[2], i;
+
+	timer = NULL;
+	l = start_crowd(backend, reuse_slots);
+	for (i = 0; i < CROWD; i++)
+		crowd[i].arg = &crowd[0];
+	for (i = 0; i < 2; i++) {
+		ready[i] = bare_socket(DGRAM_UDP4, &a);
+		bare_send(ready[i], &a, 1);
+		quiet[i] = bare_socket(DGRAM_UDP4, &a);
+		dgram_watch_init(&reused[i], l, quiet[i], on_reused, NULL);
+		dgram_watch_init(&w[i], l, ready[i], on_watch, NULL);
+		watches[i] = &w[i];
+		OK(dgram_watch_start(&w[i], DGRAM_READABLE));
+	}
+	RUN_UNTIL(l, crowd_got() == CROWD);
+	turns(l, 3);
+	for (i = 0; i < 2; i++) {
+		dgram_watch_stop(&reused[i]);
+		close(ready[i]);
+		close(quiet[i]);
+	}
+	timer = NULL;
+	free_loop(l);
 }
 
 /* A watch that closes sockets whose reports wait. */

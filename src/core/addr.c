@@ -142,6 +142,7 @@ parse6(struct sockaddr_in6 *sin6, const char *literal)
 	char text[INET6_ADDRSTRLEN];
 	const char *zone;
 	size_t n;
+	int r;
 
 	for (n = 0; literal[n] != '\0' && literal[n] != '%'; n++) {
 		if (n == sizeof(text) - 1)
@@ -156,7 +157,11 @@ parse6(struct sockaddr_in6 *sin6, const char *literal)
 		return 0;
 	if (zone[1] == '\0')
 		return -EINVAL;
-	return zone_index(zone + 1, &sin6->sin6_scope_id);
+	r = zone_index(zone + 1, &sin6->sin6_scope_id);
+	/* It must exist, but means something within a link only, RFC 4007. */
+	if (!dgi_addr_has_zone(sin6))
+		sin6->sin6_scope_id = 0;
+	return r;
 }
 
 int
@@ -189,20 +194,22 @@ dgram_addr_parse(struct dgram_addr *ret, const char *literal, int port)
 }
 
 int
-dgram_addr_unix(struct dgram_addr *a, const char *path)
+dgram_addr_unix(struct dgram_addr *ret, const char *path)
 {
+	struct dgram_addr a;
 	size_t n;
 
-	if (a == NULL || path == NULL || *path == '\0')
+	if (ret == NULL || path == NULL || *path == '\0')
 		return -EINVAL;
 	n = strlen(path);
 	if (n > PATH_ROOM)
 		return -ENAMETOOLONG;
-	memset(a, 0, sizeof(*a));
-	a->u.un.sun_family = AF_UNIX;
-	memcpy(a->u.raw + PATH_OFFSET, path, n);
+	memset(&a, 0, sizeof(a));
+	a.u.un.sun_family = AF_UNIX;
+	memcpy(a.u.raw + PATH_OFFSET, path, n);
 	/* The kernel takes a path that fills sun_path without a NUL. */
-	set_len(a, PATH_OFFSET + (n < PATH_ROOM ? n + 1 : n));
+	set_len(&a, PATH_OFFSET + (n < PATH_ROOM ? n + 1 : n));
+	*ret = a;
 	return 0;
 }
 
@@ -358,6 +365,14 @@ dgi_addr_trim(struct dgram_addr *a)
 		a->u.raw[PATH_OFFSET + n] = '\0';
 		set_len(a, PATH_OFFSET + (n < PATH_ROOM ? n + 1 : n));
 	}
+}
+
+bool
+dgi_addr_has_zone(const struct sockaddr_in6 *sin6)
+{
+	return IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr) ||
+	    IN6_IS_ADDR_MC_LINKLOCAL(&sin6->sin6_addr) ||
+	    IN6_IS_ADDR_MC_NODELOCAL(&sin6->sin6_addr);
 }
 
 bool

@@ -32,6 +32,9 @@ void	dgi_addr_wildcard(struct dgram_addr *, int family);
  */
 void	dgi_addr_trim(struct dgram_addr *);
 
+/* Link-local, or multicast within a link or node: a zone means something. */
+bool	dgi_addr_has_zone(const struct sockaddr_in6 *);
+
 /* ::ffff:a.b.c.d */
 bool	dgi_addr_is_mapped(const struct dgram_addr *);
 

@@ -166,10 +166,8 @@ add_host(struct text *t, const struct dgram_addr *a)
 		break;
 	case AF_INET6:
 		add_v6(t, a->u.in6.sin6_addr.s6_addr);
-		if (a->u.in6.sin6_scope_id == 0)
-			break;
-		if (!IN6_IS_ADDR_LINKLOCAL(&a->u.in6.sin6_addr) &&
-		    !IN6_IS_ADDR_MC_LINKLOCAL(&a->u.in6.sin6_addr))
+		if (a->u.in6.sin6_scope_id == 0 ||
+		    !dgi_addr_has_zone(&a->u.in6))
 			break;
 		add(t, "%", 1);
 		if (if_indextoname(a->u.in6.sin6_scope_id, name) != NULL)

@@ -18,7 +18,6 @@
 #define BATCH_MOST	1024u		/* UIO_MAXIOV, sendmmsg(2) */
 #define BUDGET_MOST	65536u
 #define DATAGRAM_MOST	((size_t)16 << 20)
-#define ARENA_MOST	((size_t)1 << 30)
 
 /* Turns in a row that may run what is owed without asking the backend. */
 #define UNWAITED_MOST	8u
@@ -36,8 +35,7 @@ check_options(struct dgram_loop_options *o)
 	if (o->max_datagram == 0)
 		o->max_datagram = 65535;
 	if (o->batch > BATCH_MOST || o->budget > BUDGET_MOST ||
-	    o->max_datagram > DATAGRAM_MOST ||
-	    o->max_datagram > ARENA_MOST / o->batch)
+	    o->max_datagram > DATAGRAM_MOST)
 		return -EINVAL;
 	if (o->allocator != NULL &&
 	    (o->allocator->alloc == NULL || o->allocator->free == NULL))

@@ -99,7 +99,6 @@ repeat(struct dgram_loop *l, struct dgram_timer *t, uint64_t due)
 	if (next <= l->now)
 		next = add_saturated(l->now,
 		    t->repeat_ns - (l->now - due) % t->repeat_ns);
-	t->seq = l->timer_seq++;
 	dgi_heap_move(&l->timers, t, next);
 }
 

@@ -158,7 +158,7 @@ poll_set(struct dgi_poller *p, const struct dgi_interest *w, unsigned have,
 		/* Dropped as POLLNVAL, or since then another's. */
 		if (i == 0 || t->owners[i - 1].slot != w->slot ||
 		    t->owners[i - 1].gen != w->gen)
-			return want == 0 ? 0 : -ENOENT;
+			return want == 0 ? 0 : -EBADF;
 		if (want == 0)
 			drop(t, i - 1);
 		else

@@ -49,7 +49,8 @@ status=0
 row() {
 	one=$(count "$2" "$3" "$n") || exit 1
 	two=$(count "$2" "$3" $((2 * n))) || exit 1
-	echo "$one $two" | awk -v title="$1" -v kind="$4" -v figure="$5" '{
+	echo "$one $two" | awk -v title="$1" -v kind="$4" -v figure="$5" \
+	    -v alone="${6:-0}" '{
 		instr = ($4 - $1) / ($5 - $2)
 		calls = ($6 - $3) / ($5 - $2)
 		note = ""
@@ -59,9 +60,12 @@ row() {
 			note = sprintf("%4d known, %+.0f %%: %s", figure, off,
 			    off > 10 || off < -10 ? "differs" : "same")
 		} else if (kind == "max") {
-			bad = instr > figure
+			bad = instr - alone > figure
 			note = sprintf("%4d at most: %s", figure,
 			    bad ? "MORE" : "ok")
+			if (alone > 0)
+				note = note sprintf(", %.1f without the " \
+				    "measuring program", instr - alone)
 		}
 		line = sprintf("%-34s %12.1f %12.3f   %s", title, instr,
 		    calls, note)
@@ -70,6 +74,10 @@ row() {
 		exit bad
 	}' || status=1
 }
+
+# What the loop and the callback of the measuring program are of a queued send.
+alone=$(echo "$(count instr alone "$n") $(count instr alone $((2 * n)))" |
+    awk '{ print ($4 - $1) / ($5 - $2) }')
 
 printf '%-34s %12s %12s\n' 'udp4, 64 bytes, per datagram' instructions calls
 row 'raw recvmmsg 32' rawinstr recvmmsg is 38
@@ -82,7 +90,8 @@ row 'raw send, connected' rawinstr send - -
 row 'libdgram drain' instr drain max 80
 row 'libdgram echo' instr echo - -
 row 'libdgram batch of 32' instr batch - -
-row 'libdgram queued, 32 in flight' instr queued max 120
+row 'the measuring program alone, queued' instr alone - -
+row 'libdgram queued, 32 in flight' instr queued max 120 "$alone"
 row 'libdgram queued, one at a time' instr single - -
 row 'libdgram queued, copied, 32' instr copied - -
 row 'libdgram try_send, one' instr try - -

@@ -409,8 +409,8 @@ check_shut(int how, bool reading)
 	shutdown(sc.other, how);
 	waits = sc.l->waits;
 	begin = clock_ms();
-	while (clock_ms() < begin + 200)
-		turn_wait(sc.l, 200);
+	while (clock_ms() < begin + 40)
+		turn_wait(sc.l, 40);
 	cr_assert(sc.l->waits - waits <= 10, "%lu waits, type %d, how %d, %s",
 	    (unsigned long)(sc.l->waits - waits), (int)sc.p.s->type, how,
 	    reading ? "reading" : "deaf");

@@ -156,13 +156,13 @@ TEST(format, ipv6_as_inet_ntop)
 	}
 }
 
-/* Of link-local addresses only; by number where the interface is gone. */
+/* Of what lies within a link or node only; by number where the interface is gone. */
 TEST(format, zones)
 {
 	static const char *const shown[] = { "fe80::1", "febf::1", "ff02::1",
-	    "ff12::1" };
+	    "ff12::1", "ff01::1" };
 	static const char *const hidden[] = { "::1", "2001:db8::1", "fec0::1",
-	    "ff01::1", "ff05::1", "ff0e::1", "::ffff:1.2.3.4" };
+	    "ff05::1", "ff0e::1", "::ffff:1.2.3.4" };
 	struct if_nameindex *all = if_nameindex();
 	struct dgram_addr a;
 	char host[100], address[110];

@@ -331,10 +331,11 @@ send_to_other(struct peer *p, enum event e, const struct dgram_message *m,
 
 	(void)m, (void)n;
 	if (e == EV_CLOSE && o->s != NULL)
-		(void)send_done(o, 1, &o->addr);
+		CHECK(send_done(o, 1, &o->addr),
+		    DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING);
 }
 
-/* Sends that are accepted while the loop is freed have their completion. */
+/* All are closed before the first callback: nothing is accepted by then. */
 BACKEND_TEST(socket, send_while_freeing)
 {
 	struct dgram_loop *l = test_loop(backend);
@@ -346,7 +347,7 @@ BACKEND_TEST(socket, send_while_freeing)
 	}
 	OK(send_done(&pair[0], 1, &pair[1].addr));
 	free_loop(l);
-	cr_assert_eq(pair[0].n[EV_DONE] + pair[1].n[EV_DONE], 2);
+	cr_assert_eq(pair[0].n[EV_DONE] + pair[1].n[EV_DONE], 1);
 	cr_assert_eq(pair[0].n[EV_CLOSE] + pair[1].n[EV_CLOSE], 2);
 }
 

@@ -65,13 +65,13 @@ dgram_set_events(struct dgram_socket *s, const struct dgram_events *events,
 void *
 dgram_arg(const struct dgram_socket *s)
 {
-	return s->arg;
+	return s == NULL ? NULL : s->arg;
 }
 
 struct dgram_loop *
 dgram_socket_loop(const struct dgram_socket *s)
 {
-	return s->loop;
+	return s == NULL ? NULL : s->loop;
 }
 
 int

@@ -12,6 +12,7 @@
 #include "core/plat.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "dgram.h"
 #include "core/mem.h"
@@ -66,11 +67,11 @@ dgi_arena_prepare(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
 static inline bool
 dgi_arena_holds(const struct dgi_arena *a, const void *p, size_t size)
 {
-	const char *at = p;
+	/* Below the base this is a very large number. */
+	const uintptr_t at = (uintptr_t)p - (uintptr_t)a->base;
 
-	return a->used > 0 && a->retired == NULL && at >= a->base &&
-	    at <= a->base + a->size &&
-	    size <= (size_t)(a->base + a->size - at);
+	return a->used > 0 && a->retired == NULL && at <= a->size &&
+	    size <= a->size - at;
 }
 
 /* A delivery is over. */

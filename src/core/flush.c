@@ -40,6 +40,9 @@
 static void
 count_sent(struct dgram_socket *s, int k, size_t bytes)
 {
+	/* ENOBUFS is over; if it comes again, the head has its second. */
+	if (s->queue.head != NULL)
+		s->queue.head->refused_at = 0;
 	s->stats.sent += (unsigned)k;
 	s->stats.sent_bytes += bytes;
 	s->backoff_ms = 0;
@@ -154,10 +157,12 @@ fill(struct dgram_socket *s, unsigned most)
 			    r->addr_len);
 		} else if ((r->flags & DGI_REQ_BATCH) != 0) {
 			left = r->u.batch.n - r->u.batch.pos;
+			if (left == 0)
+				break;
 			k = fill_array(s, r->u.batch.v + r->u.batch.pos, left,
 			    tx + n, most - n);
 			n += k;
-			if (k < left || left == 0)
+			if (k < left)
 				break;
 		} else {
 			break;
@@ -198,9 +203,9 @@ dgi_queue_arm(struct dgram_socket *s)
 	const struct dgi_req *r;
 
 	if (s->recv_rests)
-		due = l->now + BACKOFF_MOST_MS * MS;
-	if (s->block == DGI_UNTIL_TIMER)
-		due = l->now + s->backoff_ms * MS;
+		due = s->rests_until;
+	if (s->block == DGI_UNTIL_TIMER && s->blocked_until < due)
+		due = s->blocked_until;
 	for (r = s->queue.head; s->deadlines > 0 && r != NULL; r = r->next) {
 		d = dgi_req_deadline(r);
 		if (d != 0 && d < due)
@@ -247,6 +252,7 @@ dgi_queue_block(struct dgram_socket *s, int status)
 		s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MS :
 		    s->backoff_ms * 2 < BACKOFF_MOST_MS ? s->backoff_ms * 2 :
 		    BACKOFF_MOST_MS;
+		s->blocked_until = s->loop->now + s->backoff_ms * MS;
 	}
 	dgi_queue_arm(s);
 	dgi_socket_changed(s);
@@ -312,6 +318,7 @@ dgi_queue_changed(struct dgram_socket *s)
 	if (s->state == DGI_CLOSED)
 		return;
 	if (s->refused && s->queued <= o->send_queue_count / 2 &&
+	    s->untold <= DGI_UNTOLD_MOST / 2 &&
 	    dgi_queue_bytes(s) <= o->send_queue_bytes / 2) {
 		s->refused = false;
 		dgi_socket_owe(s, DGI_OWES_DRAIN);
@@ -339,6 +346,7 @@ void
 dgi_queue_flush(struct dgram_socket *s, size_t most)
 {
 	const struct dgram_loop *l = s->loop;
+	const bool budgeted = most == l->budget;
 	unsigned n;
 	bool plain;
 	int k;
@@ -361,15 +369,26 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 			most -= (unsigned)k;
 		} else if (!refused(s, k)) {
 			break;
+		} else {
+			most--;
 		}
 	}
 	if (s->queue.head == NULL) {
 		dgi_list_remove(&s->member.dirty);
 	} else if (s->block == DGI_FREE) {
-		s->stats.budget_used_up++;
+		s->stats.budget_used_up += budgeted;
 		dgi_member_dirty(s->loop, &s->member);
 	}
 	dgi_queue_changed(s);
+}
+
+void
+dgi_queue_flush_now(struct dgram_socket *s)
+{
+	s->block = DGI_FREE;
+	dgi_queue_flush(s, SIZE_MAX);
+	if (s->state != DGI_CLOSED)
+		dgi_socket_changed(s);
 }
 
 int

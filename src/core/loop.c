@@ -17,7 +17,6 @@
 
 #define BATCH_MOST	1024u		/* UIO_MAXIOV, sendmmsg(2) */
 #define BUDGET_MOST	65536u
-#define DATAGRAM_MOST	((size_t)16 << 20)
 
 /* Turns in a row that may run what is owed without asking the backend. */
 #define UNWAITED_MOST	8u
@@ -35,7 +34,7 @@ check_options(struct dgram_loop_options *o)
 	if (o->max_datagram == 0)
 		o->max_datagram = 65535;
 	if (o->batch > BATCH_MOST || o->budget > BUDGET_MOST ||
-	    o->max_datagram > DATAGRAM_MOST)
+	    o->max_datagram > DGI_DATAGRAM_MOST)
 		return -EINVAL;
 	if (o->allocator != NULL &&
 	    (o->allocator->alloc == NULL || o->allocator->free == NULL))
@@ -147,14 +146,14 @@ dgram_loop_free(struct dgram_loop *l)
 		m = DGI_CONTAINER(i, struct dgi_member, all);
 		m->ops->flush(m);
 	}
-	while (!dgi_list_empty(&l->members)) {
-		m = DGI_CONTAINER(l->members.next, struct dgi_member, all);
-		/* Ended members stay in front until their close has run. */
+	/* All of them before the first callback, which could send on another. */
+	for (i = l->members.next; i != &l->members; i = i->next) {
+		m = DGI_CONTAINER(i, struct dgi_member, all);
 		m->ops->end(m);
-		while (l->tasks.head != NULL || l->closes.head != NULL) {
-			run_queue(&l->tasks);
-			run_queue(&l->closes);
-		}
+	}
+	while (l->tasks.head != NULL || l->closes.head != NULL) {
+		run_queue(&l->tasks);
+		run_queue(&l->closes);
 	}
 	dgi_pool_done(&l->requests[0], &l->mem);
 	dgi_pool_done(&l->requests[1], &l->mem);

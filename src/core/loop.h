@@ -34,6 +34,9 @@
 #include "core/os.h"
 #include "poll/poller.h"
 
+/* max_datagram of a loop or a socket, bytes. */
+#define DGI_DATAGRAM_MOST	((size_t)16 << 20)
+
 struct dgi_member;
 
 /* What the loop asks of an object that lives on it (a socket). */
@@ -91,7 +94,7 @@ struct dgram_loop {
 	struct dgi_pool requests[2];
 	struct dgi_list borrowers;	/* have requests that lie in the arena */
 
-	/* wake.c; other threads touch these four only. */
+	/* wake.c; other threads touch these, freeing, os and the allocator. */
 	int event[2];
 	struct dgram_watch wake_watch;
 	_Atomic(struct dgi_post *) posts;	/* newest first */

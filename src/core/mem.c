@@ -4,8 +4,9 @@
  * Memory of one loop.
  *
  * Requests and copies of payloads come and go at the rate of datagrams, so
- * pieces that are put back stay on a free list per power of two.  The lists
- * hold what was in use at the peak, which the limits of the send queues bound.
+ * pieces that are put back stay on a free list per power of two.  Each list
+ * holds what was in use of its size at the peak, which the limits of the send
+ * queues bound.
  *
  * A loop without an allocator of the user's cuts its pieces from chunks of its
  * own, of sizes that are powers of two, and gives them back to the system when
@@ -57,6 +58,16 @@ dgi_mem_free_shared(const struct dgi_mem *m, void *p, size_t size)
 		free(p);
 }
 
+static void *
+map(size_t size)
+{
+	void *p;
+
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
 /* The free list for a size, or DGI_MEM_CLASSES if it is too large for one. */
 static unsigned
 class_of(size_t size)
@@ -78,16 +89,6 @@ struct dgi_chunk {
 	struct dgi_chunk *next;
 	size_t pad;			/* pieces are aligned as this struct */
 };
-
-static void *
-map(size_t size)
-{
-	void *p;
-
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
 
 static void *
 default_alloc(struct dgi_mem *m, size_t size)
@@ -266,9 +267,8 @@ dgi_mem_reserve(struct dgi_mem *m, size_t size)
 
 	if (m->allocator.alloc != NULL)
 		return dgi_mem_alloc(m, size);
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
+	p = map(size);
+	if (p == NULL)
 		return NULL;
 #if DGI_HAVE_NOHUGEPAGE
 	(void)madvise(p, size, MADV_NOHUGEPAGE);

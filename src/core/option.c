@@ -10,8 +10,8 @@
 #include <sys/types.h>
 #include <sys/socket.h>
 
+#include <net/if.h>
 #include <netinet/in.h>
-#include <netinet/ip.h>
 
 #include <errno.h>
 #include <string.h>
@@ -51,7 +51,7 @@ dgi_option_check(const struct dgram_options *o)
 	if ((o->want & later) != 0 || o->lookup != NULL || o->signal != NULL ||
 	    o->receive_block_list != NULL || o->send_block_list != NULL)
 		return -ENOTSUP;
-	if (o->ipv6_only && o->type != DGRAM_UDP6)
+	if (o->ipv6_only && o->type != DGRAM_UDP6 && o->type != 0)
 		return -EINVAL;
 	if (o->reuse_port && !DGI_HAVE_REUSEPORT_BALANCED &&
 	    !DGI_HAVE_REUSEPORT_LB)
@@ -87,6 +87,9 @@ static int
 set_device(const struct dgram_socket *s, const char *name)
 {
 #if DGI_HAVE_BINDTODEVICE
+	/* The kernel would cut it and bind to another. */
+	if (strlen(name) >= IF_NAMESIZE)
+		return -ENODEV;
 	return s->loop->os->setsockopt(s->loop->os, s->fd, SOL_SOCKET,
 	    SO_BINDTODEVICE, name, (socklen_t)strlen(name));
 #elif DGI_HAVE_BOUND_IF
@@ -126,7 +129,8 @@ dgi_option_apply(struct dgram_socket *s)
 	if (s->type != DGRAM_UNIX) {
 		r = set_reuse(s);
 		/* Written also if 0: the default of systems differs. */
-		if (r == 0 && s->type == DGRAM_UDP6)
+		if (r == 0 && s->type == DGRAM_UDP6 &&
+		    (o->ipv6_only || DGI_HAVE_MAPPED))
 			r = set_int(s, IPPROTO_IPV6, IPV6_V6ONLY,
 			    o->ipv6_only);
 		set_multicast(s);

@@ -139,6 +139,11 @@
 #define DGI_HAVE_REUSEPORT_LB	DGI_OS_FREEBSD
 #endif
 
+/* IPv4 through an IPv6 socket; OpenBSD refuses to be asked for it. */
+#if !defined(DGI_HAVE_MAPPED)
+#define DGI_HAVE_MAPPED	(!DGI_OS_OPENBSD)
+#endif
+
 /* SO_BINDTODEVICE, socket(7). */
 #if !defined(DGI_HAVE_BINDTODEVICE)
 #define DGI_HAVE_BINDTODEVICE	DGI_OS_LINUX

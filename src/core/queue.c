@@ -68,12 +68,19 @@ dgi_queue_bound(const struct dgram_socket *s)
 {
 	size_t n = s->options.send_queue_count, one, bytes;
 
-	one = sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM;
-	/* Copies are rounded up to a power of two. */
-	bytes = s->options.send_queue_bytes;
-	if (n > SIZE_MAX / 4 / one || bytes > SIZE_MAX / 4)
+	if (n == DGRAM_UNLIMITED)
 		return SIZE_MAX;
-	return n * (one + DGI_MEM_SMALLEST) + 2 * bytes;
+	n += DGI_UNTOLD_MOST + s->loop->batch;
+
+	/* Each may have a list of as many pieces as there can be. */
+	one = sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM + DGI_MEM_SMALLEST +
+	    DGI_REQ_PIECES_MOST * sizeof(struct iovec);
+	bytes = s->options.send_queue_bytes;
+	if (n > SIZE_MAX / 4 / one ||
+	    bytes > SIZE_MAX / 4 / (2 * DGI_MEM_CLASSES))
+		return SIZE_MAX;
+	/* Copies are powers of two, and each size may have had its peak. */
+	return n * one + bytes * 2 * DGI_MEM_CLASSES;
 }
 
 int
@@ -81,7 +88,7 @@ dgi_queue_refuse(struct dgram_socket *s, size_t n)
 {
 	s->stats.refused += n;
 	/* What is alone too large is never accepted: no drain for it. */
-	if (s->queued > 0)
+	if (s->queued + s->untold > 0)
 		s->refused = true;
 	return -ENOBUFS;
 }
@@ -122,6 +129,8 @@ dgi_queue_call(struct dgram_socket *s, dgi_call_fn *call, void *arg)
 static void
 owe(struct dgram_socket *s, struct dgi_req *r)
 {
+	s->untold += r->fn.done != NULL;
+	dgi_queue_set_common(s);
 	dgi_reqs_append(&s->done, r);
 	dgi_socket_owe(s, DGI_OWES_DONE);
 }
@@ -194,6 +203,8 @@ dgi_queue_complete(struct dgram_socket *s)
 	/* What the callbacks cause is for the next turn. */
 	r = s->done.head;
 	dgi_reqs_init(&s->done);
+	s->untold = 0;
+	dgi_queue_set_common(s);
 	for (; r != NULL; r = after) {
 		after = r->next;
 		if (r->flags != 0) {
@@ -244,6 +255,8 @@ splice_all(struct dgram_socket *s)
 	*s->done.tail = s->queue.head;
 	s->done.tail = s->queue.tail;
 	dgi_reqs_init(&s->queue);
+	s->untold += s->queued;
+	dgi_queue_set_common(s);
 	s->queued = 0;
 	s->bytes_left = s->options.send_queue_bytes;
 	dgi_socket_owe(s, DGI_OWES_DONE);
@@ -409,9 +422,19 @@ if_late(struct dgram_socket *s, struct dgi_req *r, int status)
 	return r->u.batch.pos == r->u.batch.n ? status : 0;
 }
 
+/* The error of an earlier one, whose bearer leaves: told all the same. */
+static void
+tell_pending(struct dgram_socket *s)
+{
+	if (s->pending_error != 0 && s->state != DGI_CLOSED)
+		dgi_queue_note(s, s->pending_error);
+	s->pending_error = 0;
+}
+
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
+	tell_pending(s);
 	sweep(s, if_late, -ETIMEDOUT);
 }
 
@@ -438,6 +461,7 @@ dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
 {
 	if (s->queue.head == NULL)
 		return;
+	tell_pending(s);
 	sweep(s, only_peer ? if_to_peer : always, status);
 	dgi_queue_changed(s);
 }

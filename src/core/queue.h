@@ -45,7 +45,8 @@ typedef void	dgi_call_fn(struct dgram_socket *, int status, void *arg);
 
 /*
  * In the pool of small ones a request is a common one; whoever makes it anything
- * else says so by a flag, and dgi_req_free() makes it a common one again.
+ * else says so by a flag, and dgi_req_free() makes it a common one again.  What
+ * is of each (fn, arg, status, small[0], addr) is written by whoever takes it.
  */
 struct dgi_req {
 	struct dgi_req *next;		/* in the queue, then owed */
@@ -63,13 +64,19 @@ struct dgi_req {
 		} batch;
 	} u;
 	uint64_t deadline;		/* 0: none */
-	uint64_t refused_at;		/* loop->now of the first ENOBUFS */
+	uint64_t refused_at;		/* loop->now of the first ENOBUFS; 0 */
 	int status;			/* bytes of the datagram; or why not */
 	int iovcnt;
 	unsigned short flags;		/* DGI_REQ_* */
 	unsigned short addr_len;	/* 0: the connected peer */
 	char addr[];
 };
+
+/* Completions of a socket that may wait to be told; unless unlimited. */
+#define DGI_UNTOLD_MOST	4096u
+
+/* UIO_MAXIOV, IOV_MAX everywhere. */
+#define DGI_REQ_PIECES_MOST	1024
 
 /* Addresses up to this long go to the pool of small requests. */
 #define DGI_REQ_SMALL	sizeof(struct sockaddr_in6)
@@ -128,6 +135,30 @@ dgi_queue_bytes(const struct dgram_socket *s)
 	return s->options.send_queue_bytes - s->bytes_left;
 }
 
+/*
+ * With n more too many completions would wait to be told, by who sends and sends
+ * and does not run the loop: the kernel takes the datagrams, nothing waits in
+ * the queue, but memory has to be bounded.
+ */
+static inline bool
+dgi_queue_owes_much(const struct dgram_socket *s, size_t n)
+{
+	return s->untold + n > DGI_UNTOLD_MOST &&
+	    s->options.send_queue_count != DGRAM_UNLIMITED;
+}
+
+/* Derives s->common_most from the completions that are not told. */
+static inline void
+dgi_queue_set_common(struct dgram_socket *s)
+{
+	const unsigned batch = s->loop->batch;
+
+	s->common_most = s->options.send_queue_count < batch ?
+	    s->options.send_queue_count : batch;
+	if (dgi_queue_owes_much(s, batch))
+		s->common_most = 0;
+}
+
 /* The refusal of what the limits have no room for. */
 int	dgi_queue_refuse(struct dgram_socket *, size_t n);
 
@@ -137,6 +168,7 @@ dgi_queue_admit(struct dgram_socket *s, size_t n, size_t bytes)
 {
 	/* queued is never above the limit, so the difference is right. */
 	if (n <= s->options.send_queue_count - s->queued &&
+	    !dgi_queue_owes_much(s, 1) &&
 	    bytes <= s->bytes_left)
 		return 0;
 	return dgi_queue_refuse(s, n);
@@ -186,6 +218,8 @@ size_t	dgi_queue_bound(const struct dgram_socket *);
 
 /* Sends up to `most` datagrams, as far as the kernel takes them. */
 void	dgi_queue_flush(struct dgram_socket *, size_t most);
+/* The same with all there is, also if it waits for something. */
+void	dgi_queue_flush_now(struct dgram_socket *);
 /* Sends now, past the empty queue: how many of n went, or why none. */
 int	dgi_queue_try(struct dgram_socket *, struct dgram_datagram *, size_t n);
 /* The queue is shorter: drain may be owed, a socket that ends may close. */

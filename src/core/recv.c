@@ -26,6 +26,9 @@
 #define FIRST_BATCH	8u
 #define PATIENCE_MOST	15u
 
+/* After an error that does not go away. */
+#define REST_NS		50000000u
+
 #if DGI_HAVE_TRUE_LENGTH
 #define RECV_FLAGS	MSG_TRUNC
 #else
@@ -61,13 +64,10 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
  * nothing: EAGAIN from UDP on Linux, elsewhere no bytes and no sender.
  */
 static inline bool
-is_end(const struct dgram_socket *s, size_t len, socklen_t namelen,
-    unsigned events)
+is_end(size_t len, socklen_t namelen, unsigned events)
 {
-	if (len > 0 || namelen > 0)
-		return false;
-	return (events & (DGI_HANGUP | DGI_READ_END)) != 0 || (s->type != DGRAM_UNIX &&
-	    (s->options.want & DGRAM_NO_REMOTE) == 0);
+	return len == 0 && namelen == 0 &&
+	    (events & (DGI_HANGUP | DGI_READ_END)) != 0;
 }
 
 static void
@@ -89,6 +89,7 @@ failed(struct dgram_socket *s, int status)
 	if (s->recv_error == status) {
 		/* It does not go away: look again later, say nothing more. */
 		s->recv_rests = true;
+		s->rests_until = s->loop->now + REST_NS;
 		dgi_queue_arm(s);
 		dgi_socket_changed(s);
 		return;
@@ -134,7 +135,7 @@ read_one(struct dgram_socket *s, unsigned events)
 		return (int)len;
 	if (!named)
 		namelen = 0;
-	if (is_end(s, (size_t)len, namelen, events)) {
+	if (is_end((size_t)len, namelen, events)) {
 		hang_up(s);
 		return 0;
 	}
@@ -160,7 +161,7 @@ fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
 
 	for (i = 0; i < n; i++) {
 		namelen = a->rx[i].msg_hdr.msg_namelen;
-		if (a->rx[i].msg_len == 0 && is_end(s, 0, namelen, events))
+		if (a->rx[i].msg_len == 0 && is_end(0, namelen, events))
 			break;
 		if (a->named)
 			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);

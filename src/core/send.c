@@ -18,8 +18,6 @@
 #include "core/queue.h"
 #include "core/socket.h"
 
-#define IOV_MOST	1024		/* UIO_MAXIOV, IOV_MAX everywhere */
-
 /* 65535 less the headers: IPv4 20 and 8 bytes, IPv6 8 (RFC 8200, 4.5). */
 #define UDP4_MOST	65507u
 #define UDP6_MOST	65527u
@@ -41,7 +39,7 @@ sum_pieces(const struct iovec *iov, int n, size_t *sum)
 	*sum = 0;
 	if (n < 0 || (n > 0 && iov == NULL))
 		return -EINVAL;
-	if (n > IOV_MOST)
+	if (n > DGI_REQ_PIECES_MOST)
 		return -EMSGSIZE;
 	for (i = 0; i < n; i++) {
 		/* No datagram is longer, and results are int. */
@@ -501,13 +499,10 @@ dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 int
 dgram_flush(struct dgram_socket *s)
 {
-	int r;
-
 	if (s == NULL)
 		return -EINVAL;
 	if (s->state == DGI_CLOSED)
 		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
-	dgi_queue_flush(s, SIZE_MAX);
-	r = s->queued > INT_MAX ? INT_MAX : (int)s->queued;
-	return r;
+	dgi_queue_flush_now(s);
+	return s->queued > INT_MAX ? INT_MAX : (int)s->queued;
 }

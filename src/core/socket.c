@@ -21,7 +21,6 @@
 #include "core/queue.h"
 #include "core/socket.h"
 
-#define DATAGRAM_MOST		((size_t)16 << 20)
 #define QUEUE_BYTES		((size_t)1 << 20)
 #define QUEUE_COUNT		4096u
 
@@ -94,7 +93,8 @@ wants(const struct dgram_socket *s)
 	if (s->block == DGI_UNTIL_WRITABLE)
 		w |= DGRAM_WRITABLE;
 	/* An ICMP error is told even if nothing is read. */
-	if (s->state == DGI_CONNECTED && s->type != DGRAM_UNIX && !s->hung_up)
+	if (s->state == DGI_CONNECTED && s->type != DGRAM_UNIX &&
+	    !s->hung_up && !s->shut)
 		w |= DGI_ERROR;
 	return w;
 }
@@ -153,8 +153,10 @@ run_owed(struct dgi_task *t)
 	s->owes &= DGI_OWES_LISTENING | DGI_OWES_CONNECT;
 	if (s->owes != 0)
 		tell_state(s);
-	if ((owes & DGI_OWES_DONE) != 0)
+	if ((owes & DGI_OWES_DONE) != 0) {
 		dgi_queue_complete(s);
+		dgi_queue_changed(s);
+	}
 	if (s->state != DGI_CLOSED && (owes & DGI_OWES_DRAIN) != 0 &&
 	    s->events.drain != NULL)
 		s->events.drain(s, s->arg);
@@ -205,6 +207,9 @@ dgi_socket_drain_errors(struct dgram_socket *s)
 	struct msghdr m;
 	unsigned i;
 
+	/* AF_UNIX does not know MSG_ERRQUEUE and would give datagrams. */
+	if (s->type == DGRAM_UNIX)
+		return;
 	/* Filled by IP_RECVERR only; bounded, for they may come as fast. */
 	memset(&m, 0, sizeof(m));
 	for (i = 0; i < 256; i++) {
@@ -249,7 +254,8 @@ on_ready(struct dgram_watch *w, unsigned events, void *arg)
 		if ((events & DGI_ERROR) != 0)
 			take_error(s);
 		if ((events & DGI_HANGUP) != 0 && s->state != DGI_CLOSED) {
-			s->hung_up = true;
+			/* What there is to read is for who resumes. */
+			s->shut = true;
 			dgi_socket_changed(s);
 		}
 	}
@@ -277,6 +283,7 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	memset(s, 0, sizeof(*s));
 	s->loop = l;
 	s->fd = -1;
+	s->state = DGI_UNBOUND;
 	s->common_len = UINT32_MAX;
 	s->type = o->type;
 	s->options = *o;
@@ -300,8 +307,7 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	if (s->options.send_queue_count == 0)
 		s->options.send_queue_count = QUEUE_COUNT;
 	s->bytes_left = s->options.send_queue_bytes;
-	s->common_most = s->options.send_queue_count < l->batch ?
-	    s->options.send_queue_count : l->batch;
+	dgi_queue_set_common(s);
 	dgi_list_init(&s->ops);
 	dgi_list_init(&s->borrower);
 	dgi_reqs_init(&s->queue);
@@ -333,7 +339,7 @@ check_open(const struct dgram_loop *l, const struct dgram_options *o)
 {
 	if (l->freeing)
 		return -ECANCELED;
-	if (o->max_datagram > DATAGRAM_MOST)
+	if (o->max_datagram > DGI_DATAGRAM_MOST)
 		return -EINVAL;
 	return dgi_option_check(o);
 }
@@ -419,6 +425,9 @@ dgi_socket_create(struct dgram_socket *s)
 		return r;
 	}
 	r = dgi_option_apply(s);
+	/* configure() is the user's: the socket may be closed by now. */
+	if (s->state == DGI_CLOSED)
+		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
 	if (r < 0)
 		dgi_socket_discard(s);
 	return r;
@@ -515,6 +524,6 @@ dgram_end(struct dgram_socket *s, void (*fn)(void *arg), void *arg)
 	if (s->queue.head == NULL)
 		dgi_socket_check_end(s);
 	else
-		dgi_queue_flush(s, SIZE_MAX);
+		dgi_queue_flush_now(s);
 	return 0;
 }

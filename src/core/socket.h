@@ -37,7 +37,7 @@
 #include "core/list.h"
 #include "core/loop.h"
 
-enum dgi_state { DGI_UNBOUND, DGI_BINDING, DGI_BINDING_TO_CONNECT, DGI_BOUND,
+enum dgi_state { DGI_UNBOUND = 1, DGI_BINDING, DGI_BINDING_TO_CONNECT, DGI_BOUND,
 	DGI_CONNECTING, DGI_CONNECTED, DGI_CLOSED, DGI_NSTATES };
 
 enum dgi_step { DGI_BIND, DGI_BIND_DONE, DGI_BIND_FAILED, DGI_CONNECT,
@@ -101,6 +101,7 @@ struct dgram_socket {
 	bool unrefd, holds;		/* holds: the loop is kept running */
 	bool paused, ending;
 	bool hung_up;			/* shut down: reading would not end */
+	bool shut;			/* so, but nobody reads yet */
 	bool own_path;			/* close unlinks it */
 
 	struct dgram_events events;
@@ -119,14 +120,18 @@ struct dgram_socket {
 	size_t bytes_left;		/* of options.send_queue_bytes */
 	struct dgi_reqs queue;
 	size_t queued;			/* datagrams in it */
-	size_t common_most;		/* a batch, or the limit if less */
+	size_t common_most;		/* a batch, or the limit if less; 0: too
+					   many completions are not told */
 	size_t silent;			/* requests in it without completion */
 	size_t deadlines;		/* datagrams in it with a deadline */
 	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
 	bool queue_holds;		/* it keeps the loop running */
 	struct dgi_reqs done;		/* over, not told yet */
+	size_t untold;			/* of them with a completion */
 	enum dgi_block block;
 	unsigned backoff_ms;
+	uint64_t blocked_until;		/* loop->now when the back-off is over */
+	uint64_t rests_until;		/* and recv_rests */
 	struct dgram_timer timer;	/* back-off, deadlines, recv_rests */
 	bool refused;			/* a drain will be owed */
 	int pending_error;		/* given to the head; it is tried again */
@@ -241,7 +246,10 @@ int	dgi_socket_begin_bind(struct dgram_socket *, struct dgi_op *);
  */
 int	dgi_socket_finish_bind(struct dgram_socket *, struct dgi_op *,
 	    int status, const struct dgram_addr *);
-/* The same for connect; an unbound socket must be bound or binding before. */
+/*
+ * The same for connect; an unbound socket must be bound or binding before, and
+ * a bind that is under way must be finished first unless status < 0.
+ */
 int	dgi_socket_begin_connect(struct dgram_socket *, struct dgi_op *);
 int	dgi_socket_finish_connect(struct dgram_socket *, struct dgi_op *,
 	    int status, const struct dgram_addr *);

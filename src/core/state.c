@@ -25,6 +25,7 @@
 static int
 next_state(enum dgi_state state, enum dgi_step step)
 {
+	/* Left out, 0: a step that nobody makes from there. */
 	static const short table[DGI_NSTATES][DGI_NSTEPS] = {
 		[DGI_UNBOUND] = {
 			[DGI_BIND] = DGI_BINDING,
@@ -85,13 +86,19 @@ dgi_state_check(const struct dgram_socket *s, enum dgi_step step)
 {
 	int r = next_state(s->state, step);
 
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	return r == 0 ? -EINVAL : 0;
 }
 
 void
 dgi_state_move(struct dgram_socket *s, enum dgi_step step)
 {
-	s->state = (enum dgi_state)next_state(s->state, step);
+	int r = next_state(s->state, step);
+
+	/* A step that the table does not have changes nothing. */
+	if (r > 0)
+		s->state = (enum dgi_state)r;
 	dgi_state_set_common(s);
 }
 
@@ -158,7 +165,11 @@ end_bind(struct dgram_socket *s, const struct dgram_addr *addr)
 	int r;
 
 	r = kernel_bind(s, addr);
+	if (s->state == DGI_CLOSED)
+		return r;
 	dgi_state_move(s, r < 0 ? DGI_BIND_FAILED : DGI_BIND_DONE);
+	if (r < 0)
+		dgi_queue_fail(s, r, false);
 	dgi_socket_changed(s);
 	if (r == 0 && s->receives)
 		dgi_socket_owe(s, DGI_OWES_LISTENING);
@@ -229,9 +240,9 @@ dgram_bind_fd(struct dgram_socket *s, int fd)
 	return dgi_socket_adopt(s, fd);
 }
 
-/* What a send or connect may be addressed to: its length, or an error. */
+/* What may be connected to: the length of its address, or an error. */
 static int
-check_peer(const struct dgram_socket *s, const struct dgram_addr *addr)
+check_target(const struct dgram_socket *s, const struct dgram_addr *addr)
 {
 	int len = dgi_addr_check(addr, s->family);
 
@@ -246,7 +257,7 @@ end_connect(struct dgram_socket *s, const struct dgram_addr *addr)
 	const struct dgi_os *os = s->loop->os;
 	int r;
 
-	r = check_peer(s, addr);
+	r = check_target(s, addr);
 	if (r > 0)
 		r = os->connect(os, s->fd, &addr->u.sa, (socklen_t)r);
 	dgi_state_move(s, r < 0 ? DGI_CONNECT_FAILED : DGI_CONNECT_DONE);
@@ -274,14 +285,14 @@ dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 		if (r < 0)
 			return r;
 	}
-	r = check_peer(s, addr);
+	r = check_target(s, addr);
 	if (r < 0)
 		return r;
 	r = dgi_state_ready_to_send(s);
 	if (r < 0)
 		return r;
 	/* What was accepted before goes where it was addressed to. */
-	dgi_queue_flush(s, SIZE_MAX);
+	dgi_queue_flush_now(s);
 	if (s->state == DGI_CLOSED)
 		return NOT_RUNNING;
 	dgi_state_move(s, DGI_CONNECT);
@@ -302,23 +313,25 @@ dgram_connect_path(struct dgram_socket *s, const char *path)
 
 #if DGI_HAVE_FORGETFUL_DISCONNECT
 /* Takes the address again if the kernel dropped it. */
-static void
+static int
 bind_again(struct dgram_socket *s)
 {
 	const struct dgi_os *os = s->loop->os;
 	struct dgram_addr now = { .len = sizeof(now.u) };
 
 	if (s->type == DGRAM_UNIX || s->local.len == 0)
-		return;
+		return 0;
 	if (os->getsockname(os, s->fd, &now.u.sa, &now.len) == 0 &&
 	    dgram_addr_port(&now) == 0)
-		(void)os->bind(os, s->fd, &s->local.u.sa, s->local.len);
+		return os->bind(os, s->fd, &s->local.u.sa, s->local.len);
+	return 0;
 }
 #else
-static void
+static int
 bind_again(struct dgram_socket *s)
 {
 	(void)s;
+	return 0;
 }
 #endif
 
@@ -335,8 +348,7 @@ dgram_disconnect(struct dgram_socket *s)
 	if (r < 0)
 		return r;
 	os = s->loop->os;
-	s->block = DGI_FREE;
-	dgi_queue_flush(s, SIZE_MAX);
+	dgi_queue_flush_now(s);
 	/* It was ending, and that was the last that it waited for. */
 	if (s->state == DGI_CLOSED)
 		return NOT_RUNNING;
@@ -346,13 +358,13 @@ dgram_disconnect(struct dgram_socket *s)
 	/* BSDs say so and have disconnected all the same, connect(2) there. */
 	if (r < 0 && r != -EAFNOSUPPORT && r != -EINVAL)
 		return r;
-	bind_again(s);
+	r = bind_again(s);
 	dgi_state_move(s, DGI_DISCONNECT);
 	s->owes &= ~DGI_OWES_CONNECT;
 	dgi_queue_fail(s, -ENOTCONN, true);
 	s->peer.len = 0;
 	dgi_socket_changed(s);
-	return 0;
+	return r;
 }
 
 /* ---- for names ---- */
@@ -391,7 +403,7 @@ dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
 		status = end_bind(s, addr);
 	else
 		dgi_state_move(s, DGI_BIND_FAILED);
-	if (status < 0) {
+	if (status < 0 && s->state != DGI_CLOSED) {
 		dgi_state_cancel_ops(s, status);
 		dgi_queue_fail(s, status, false);
 	}

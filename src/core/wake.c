@@ -117,5 +117,7 @@ dgram_loop_post(struct dgram_loop *l, void (*fn)(void *arg), void *arg)
 	} while (!atomic_compare_exchange_weak_explicit(&l->posts, &old, p,
 	    memory_order_release, memory_order_relaxed));
 	/* What it was pushed onto has woken the loop already. */
-	return old == NULL ? dgram_loop_wake(l) : 0;
+	if (old == NULL)
+		(void)dgram_loop_wake(l);
+	return 0;
 }

@@ -481,3 +481,73 @@ BACKEND_TEST(adopt, shut_down_with_datagrams)
 		leave();
 	}
 }
+
+/* The same while nobody reads: what came is for who resumes, and the end too. */
+BACKEND_TEST(adopt, shut_down_while_paused)
+{
+	int i;
+
+	enter(backend, DGRAM_UDP4);
+	cr_assert_eq(connect(sc.other, &sc.from.u.sa, sc.from.len), 0);
+	OK(adopt((enum dgram_type)0, sc.other));
+	turns(sc.l, 3);
+	OK(dgram_pause(sc.p.s));
+	for (i = 1; i <= 3; i++)
+		bare_send(sc.fd, &sc.addr, (uint32_t)i);
+	shutdown(sc.other, SHUT_RDWR);
+	turns(sc.l, 5);
+	cr_assert_eq(sc.p.got, 0);
+	OK(dgram_resume(sc.p.s));
+	RUN_UNTIL(sc.l, sc.p.n[EV_ERROR] == 1);
+	cr_assert_eq(sc.p.got, 3);
+	cr_assert_eq(sc.p.status[0], -ESHUTDOWN);
+	leave();
+}
+
+static void
+send_on_it(struct dgram_watch *w, unsigned events, void *arg)
+{
+	struct iovec iov = { arg, 1 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
+
+	(void)events;
+	dgram_watch_stop(w);
+	/* Takes the pending error off the socket before it is looked at. */
+	CHECK(dgram_try_send(sc.p.s, &d, 1), -ECONNRESET);
+}
+
+/*
+ * An error was reported of an AF_UNIX socket and is gone by the time that it is
+ * looked at: there MSG_ERRQUEUE, which it does not know, takes datagrams.
+ */
+BACKEND_TEST(adopt, error_that_is_gone)
+{
+	struct dgram_watch w;
+	struct dgram_addr none = { 0 };
+	static char byte[1];
+	int pipes[2], i;
+
+	enter(backend, DGRAM_UNIX);
+	cr_assert_eq(connect(sc.other, &sc.from.u.sa, sc.from.len), 0);
+	cr_assert_eq(connect(sc.fd, &sc.addr.u.sa, sc.addr.len), 0);
+	OK(adopt((enum dgram_type)0, sc.other));
+	turns(sc.l, 3);
+	OK(dgram_pause(sc.p.s));
+	turns(sc.l, 1);
+	cr_assert_eq(pipe(pipes), 0);
+	cr_assert_eq(write(pipes[1], "x", 1), 1);
+	dgram_watch_init(&w, sc.l, pipes[0], send_on_it, byte);
+	OK(dgram_watch_start(&w, DGRAM_READABLE));
+	/* One that the peer has not read, and away: the error. */
+	cr_assert_eq(send(sc.other, "u", 1, 0), 1);
+	for (i = 1; i <= 5; i++)
+		cr_assert_eq(send(sc.fd, &i, 4, 0), 4);
+	none.u.sa.sa_family = AF_UNSPEC;
+	cr_assert_eq(connect(sc.fd, &none.u.sa, sizeof(none.u.sa)), 0);
+	OK(dgram_resume(sc.p.s));
+	RUN_UNTIL(sc.l, sc.p.got == 5);
+	cr_assert_eq(stats_of(&sc.p).received, 5);
+	close(pipes[0]);
+	close(pipes[1]);
+	leave();
+}

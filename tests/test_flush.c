@@ -994,3 +994,44 @@ BACKEND_TEST(flush, end_waits)
 		leave();
 	}
 }
+
+/* Deadlines of what comes later do not put the end of a back-off off. */
+BACKEND_TEST(flush, deadlines_do_not_delay)
+{
+	int64_t begin, drained = 0;
+	uint32_t n;
+
+	enter(backend, DGRAM_UNIX, NULL, NULL);
+	n = send_until_blocked(&sc.to);
+	begin = clock_ms();
+	/* Long enough for the longest back-off; then the receiver is free. */
+	while (sc.p.n[EV_DONE] < (int)n) {
+		cr_assert(clock_ms() < begin + 1500, "starved");
+		make_late(3000 * MS, 1);
+		ACCEPT(dgram_send_batch(sc.p.s, late, 1, NULL, NULL));
+		turn_wait(sc.l, 5);
+		if (drained == 0 && clock_ms() > begin + 200) {
+			while (bare_recv(sc.fd) > 0)
+				drained++;
+		}
+	}
+	cr_assert(drained > 0);
+	leave();
+}
+
+/* Asked to flush, it tries also what waits for the timer. */
+BACKEND_TEST(flush, flush_what_waits)
+{
+	uint32_t n;
+
+	enter(backend, DGRAM_UNIX, NULL, NULL);
+	n = send_until_blocked(&sc.to);
+	OK(send_done(&sc.p, ++n, &sc.to));
+	CHECK(dgram_flush(sc.p.s), 2);
+	while (bare_recv(sc.fd) > 0)
+		continue;
+	CHECK(dgram_flush(sc.p.s), 0);
+	cr_assert_eq(bare_recv(sc.fd), n - 1);
+	cr_assert_eq(bare_recv(sc.fd), n);
+	leave();
+}

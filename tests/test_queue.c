@@ -332,3 +332,31 @@ BACKEND_TEST(queue, memory_bound)
 	cr_assert_eq(bound, SIZE_MAX);
 	leave();
 }
+
+/*
+ * The kernel takes each batch at once, and whoever sends without end never lets
+ * the loop tell him: completions are bounded, too, and a drain follows.
+ */
+BACKEND_TEST(queue, completions_are_bounded)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr to;
+	size_t held, bound;
+	int fd = bare_socket(DGRAM_UDP4, &to), i, r = 0;
+
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	turns(l, 2);
+	for (i = 0; i < 100000 && r == 0; i++)
+		r = CALL(send_done(&p, 1, &to));
+	cr_assert_eq(r, -ENOBUFS);
+	cr_assert(i > 4000 && i < 10000, "%d", i);
+	cr_assert_eq(stats_of(&p).refused, 1);
+	OK(dgram_loop_memory(l, &held, &bound));
+	cr_assert(held <= bound);
+	RUN_UNTIL(l, p.n[EV_DONE] == i - 1);
+	RUN_UNTIL(l, p.n[EV_DRAIN] == 1);
+	OK(send_done(&p, 1, &to));
+	free_loop(l);
+	close(fd);
+}

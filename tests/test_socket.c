@@ -398,3 +398,89 @@ BACKEND_TEST(socket, two_loops)
 	RUN_UNTIL(k, q.got == 2);
 	free_loop(k);
 }
+
+/* ---- with as many in flight as a batch, each sending the next ---- */
+
+static unsigned long resent;
+
+static void
+send_again(struct dgram_socket *s, int status, void *arg)
+{
+	struct iovec iov = { number(1), 4 };
+
+	resent++;
+	if (status >= 0)
+		(void)dgram_send_addr(s, &iov, 1, arg, send_again, arg);
+}
+
+/* A loop that is freed under them ends, and each is told once. */
+BACKEND_TEST(socket, free_with_a_window_in_flight)
+{
+	static struct peer first, second;
+	struct dgram_loop *l = test_loop(backend);
+	struct iovec iov = { number(1), 4 };
+	int i;
+
+	peer_open_bound(&first, l, DGRAM_UDP4, NULL);
+	peer_open_bound(&second, l, DGRAM_UDP4, NULL);
+	resent = 0;
+	for (i = 0; i < 40; i++)
+		OK(dgram_send_addr(second.s, &iov, 1, &first.addr, send_again,
+		    &first.addr));
+	free_loop(l);
+	cr_assert_eq(resent, 40);
+}
+
+/* ---- configure() is the user's, and called from inside of bind ---- */
+
+static struct peer configured;
+
+static int
+close_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	return dgram_close(configured.s, NULL, NULL);
+}
+
+BACKEND_TEST(socket, close_in_configure)
+{
+	struct dgram_options o = { .configure = close_in_configure };
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr a = any_addr(DGRAM_UDP4);
+
+	peer_open(&configured, l, DGRAM_UDP4, &o);
+	CHECK(dgram_bind_addr(configured.s, &a), NOT_RUNNING);
+	CHECK(dgram_close(configured.s, NULL, NULL), NOT_RUNNING);
+	turns(l, 5);
+	cr_assert_eq(configured.n[EV_CLOSE], 1);
+	cr_assert_eq(configured.n[EV_LISTENING], 0);
+	free_loop(l);
+}
+
+static struct dgram_addr configured_to;
+
+static int
+send_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	OK(send_done(&configured, 1, &configured_to));
+	return -EACCES;
+}
+
+/* What it sent waited for the bind, and has its error. */
+BACKEND_TEST(socket, send_in_configure)
+{
+	struct dgram_options o = { .configure = send_in_configure };
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr a = any_addr(DGRAM_UDP4);
+	int fd = bare_socket(DGRAM_UDP4, &configured_to);
+
+	peer_open(&configured, l, DGRAM_UDP4, &o);
+	CHECK(dgram_bind_addr(configured.s, &a), -EACCES);
+	turns(l, 5);
+	cr_assert_eq(configured.n[EV_DONE], 1);
+	cr_assert_eq(configured.done[0], -EACCES);
+	CHECK(dgram_loop_run_once(l, 0), 0);
+	free_loop(l);
+	close(fd);
+}

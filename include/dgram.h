@@ -9,7 +9,8 @@
  *  - A loop and everything on it belong to one thread, except where a comment
  *    says "any thread".
  *  - Callbacks come from dgram_loop_run() and dgram_loop_run_once() only (and
- *    from dgram_loop_free()), never from inside the call that caused them.
+ *    from dgram_loop_free()), never from inside the call that caused them.  The
+ *    one exception is dgram_options.configure, a step of making a descriptor.
  *  - An operation that was accepted (>= 0) with a completion function gets
  *    exactly one call of it.
  *  - Structures of options are copied; filled with zeros they mean the defaults.
@@ -133,7 +134,7 @@ struct dgram_loop_options {
 	const struct dgram_allocator *allocator;
 	unsigned batch;		/* datagrams per system call, to 1024; 0: 32 */
 	unsigned budget;	/* datagrams a socket may receive, and send, per
-				   turn; 0: 64 */
+				   turn, to 65536; 0: 64 */
 	size_t max_datagram;	/* bytes, to 16 MiB; 0: 65535 */
 	/* Names only: no thread is started before the first one. */
 	unsigned resolver_threads;	/* at most; 0: 2 */
@@ -345,7 +346,7 @@ struct dgram_options {
 	unsigned want;		/* DGRAM_NO_REMOTE; other bits: -ENOTSUP yet */
 	const char *device;	/* bound to this interface before the address */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
-			bind(2); < 0 fails the bind with it */
+			bind(2), inside the call that binds; < 0 fails it */
 	/* Not built in this version: -ENOTSUP unless NULL. */
 	dgram_lookup_fn *lookup;
 	struct dgram_abort *signal;
@@ -400,11 +401,15 @@ int	dgram_bind_path(struct dgram_socket *, const char *path,
 int	dgram_bind_fd(struct dgram_socket *, int fd);
 int	dgram_connect_addr(struct dgram_socket *, const struct dgram_addr *);
 int	dgram_connect_path(struct dgram_socket *, const char *path);
-/* What waits for the peer gets -ENOTCONN.  The local port is kept. */
+/*
+ * What waits for the peer gets -ENOTCONN.  The local port is kept; where that
+ * takes another bind(2), its error is returned.
+ */
 int	dgram_disconnect(struct dgram_socket *);
 /*
  * `to` NULL: the connected peer.  The bytes are borrowed until `done`, copied
- * if it is NULL; iov and to are copied.  -EMSGSIZE, -ENOBUFS (queue limits).
+ * if it is NULL; iov and to are copied.  -EMSGSIZE, -ENOBUFS (queue limits, or
+ * 4096 completions wait to be called).
  */
 int	dgram_send_addr(struct dgram_socket *, const struct iovec *, int iovcnt,
 	    const struct dgram_addr *to, dgram_done_fn *, void *arg);

@@ -280,25 +280,24 @@ send_common(struct dgram_socket *s, const struct iovec *iov,
     const struct dgram_addr *to, dgram_done_fn *done, void *arg,
     unsigned flags)
 {
-	const size_t size = iov->iov_len, n = s->queued + 1;
 	struct dgi_req *r;
 
-	s->queued = n;
-	s->bytes_left -= size;
 	r = dgi_pool_take(&s->loop->requests[0]);
-	dgi_reqs_append(&s->queue, r);
+	r->u.small[0] = *iov;
+	r->status = (int)iov->iov_len;
 	r->fn.done = done;
 	r->arg = arg;
 	if (done == NULL) {
 		s->silent++;
 		r->flags = (unsigned short)flags;
 	}
-	r->status = (int)size;
-	r->u.small[0] = *iov;
 	r->addr_len = (unsigned short)to->len;
 	/* More than IPv4 has: cheaper than to ask. */
 	memcpy(r->addr, &to->u, sizeof(to->u.in6));
-	if (n == 1 || n == s->common_most)
+	s->bytes_left -= iov->iov_len;
+	dgi_reqs_append(&s->queue, r);
+	s->queued++;
+	if (s->queued == 1 || s->queued == s->common_most)
 		return dgi_queue_edge(s);
 	return 0;
 }

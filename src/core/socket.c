@@ -155,7 +155,9 @@ run_owed(struct dgi_task *t)
 		tell_state(s);
 	if ((owes & DGI_OWES_DONE) != 0) {
 		dgi_queue_complete(s);
-		dgi_queue_changed(s);
+		/* Fewer completions wait: a drain may be due. */
+		if (s->refused)
+			dgi_queue_changed(s);
 	}
 	if (s->state != DGI_CLOSED && (owes & DGI_OWES_DRAIN) != 0 &&
 	    s->events.drain != NULL)

@@ -14,17 +14,9 @@
 #include "core/socket.h"
 
 static int
-check(const struct dgram_socket *s)
-{
-	if (s == NULL)
-		return -EINVAL;
-	return s->state == DGI_CLOSED ? DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING : 0;
-}
-
-static int
 set_paused(struct dgram_socket *s, bool paused)
 {
-	int r = check(s);
+	int r = dgi_socket_check(s);
 
 	if (r < 0)
 		return r;
@@ -49,7 +41,7 @@ int
 dgram_set_events(struct dgram_socket *s, const struct dgram_events *events,
     void *arg)
 {
-	int r = check(s);
+	int r = dgi_socket_check(s);
 
 	if (r < 0)
 		return r;
@@ -77,7 +69,7 @@ dgram_socket_loop(const struct dgram_socket *s)
 int
 dgram_fileno(const struct dgram_socket *s)
 {
-	int r = check(s);
+	int r = dgi_socket_check(s);
 
 	if (r < 0)
 		return r;
@@ -123,7 +115,7 @@ int
 dgram_address(const struct dgram_socket *s, struct dgram_addr *ret)
 {
 	struct dgram_addr a = { .len = sizeof(a.u) };
-	int r = check(s);
+	int r = dgi_socket_check(s);
 
 	if (r == 0 && ret == NULL)
 		r = -EINVAL;
@@ -143,7 +135,7 @@ int
 dgram_remote_address(const struct dgram_socket *s, struct dgram_addr *ret)
 {
 	struct dgram_addr a = { .len = sizeof(a.u) };
-	int r = check(s);
+	int r = dgi_socket_check(s);
 
 	if (r == 0 && ret == NULL)
 		r = -EINVAL;

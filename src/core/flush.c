@@ -46,10 +46,8 @@ count_sent(struct dgram_socket *s, int k, size_t bytes)
 	s->stats.sent += (unsigned)k;
 	s->stats.sent_bytes += bytes;
 	s->backoff_ms = 0;
-	if (s->pending_error != 0) {
-		dgi_queue_note(s, s->pending_error);
-		s->pending_error = 0;
-	}
+	if (s->pending_error != 0)
+		dgi_queue_tell_pending(s);
 }
 
 static inline void

@@ -153,11 +153,9 @@ dgi_option_apply(struct dgram_socket *s)
 static int
 check(const struct dgram_socket *s)
 {
-	if (s == NULL)
-		return -EINVAL;
-	if (s->state == DGI_CLOSED)
-		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
-	return s->fd < 0 ? -EBADF : 0;
+	int r = dgi_socket_check(s);
+
+	return r == 0 && s->fd < 0 ? -EBADF : r;
 }
 
 int

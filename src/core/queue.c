@@ -422,9 +422,8 @@ if_late(struct dgram_socket *s, struct dgi_req *r, int status)
 	return r->u.batch.pos == r->u.batch.n ? status : 0;
 }
 
-/* The error of an earlier one, whose bearer leaves: told all the same. */
-static void
-tell_pending(struct dgram_socket *s)
+void
+dgi_queue_tell_pending(struct dgram_socket *s)
 {
 	if (s->pending_error != 0 && s->state != DGI_CLOSED)
 		dgi_queue_note(s, s->pending_error);
@@ -434,7 +433,7 @@ tell_pending(struct dgram_socket *s)
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
-	tell_pending(s);
+	dgi_queue_tell_pending(s);
 	sweep(s, if_late, -ETIMEDOUT);
 }
 
@@ -461,7 +460,7 @@ dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
 {
 	if (s->queue.head == NULL)
 		return;
-	tell_pending(s);
+	dgi_queue_tell_pending(s);
 	sweep(s, only_peer ? if_to_peer : always, status);
 	dgi_queue_changed(s);
 }

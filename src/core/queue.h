@@ -211,6 +211,8 @@ void	dgi_queue_complete(struct dgram_socket *);
 void	dgi_queue_settle(struct dgram_loop *);
 /* An `error` of kind DGRAM_IN_ICMP, from the loop. */
 void	dgi_queue_note(struct dgram_socket *, int status);
+/* The error of an earlier datagram whose bearer went or leaves: noted. */
+void	dgi_queue_tell_pending(struct dgram_socket *);
 /* The most bytes that the requests of this socket may come to. */
 size_t	dgi_queue_bound(const struct dgram_socket *);
 

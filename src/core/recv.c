@@ -81,12 +81,9 @@ hang_up(struct dgram_socket *s)
 static void
 failed(struct dgram_socket *s, int status)
 {
-	if (dgi_socket_is_icmp(s, status)) {
-		dgi_socket_error(s, status, DGRAM_IN_ICMP, "recvmsg",
-		    s->peer.len > 0 ? &s->peer : NULL);
-		return;
-	}
-	if (s->recv_error == status) {
+	bool icmp = dgi_socket_is_icmp(s, status);
+
+	if (!icmp && s->recv_error == status) {
 		/* It does not go away: look again later, say nothing more. */
 		s->recv_rests = true;
 		s->rests_until = s->loop->now + REST_NS;
@@ -94,9 +91,10 @@ failed(struct dgram_socket *s, int status)
 		dgi_socket_changed(s);
 		return;
 	}
-	s->recv_error = status;
-	dgi_socket_error(s, status, DGRAM_IN_RECEIVE, "recvmsg",
-	    s->peer.len > 0 ? &s->peer : NULL);
+	/* One of ICMP is gone with having been told. */
+	if (!icmp)
+		s->recv_error = status;
+	dgi_socket_receive_error(s, status);
 }
 
 /* Gives the first n messages to the user, and what he sent to the kernel. */
@@ -203,14 +201,6 @@ read_batch(struct dgram_socket *s, unsigned n, unsigned events)
 	return (int)good;
 }
 
-/* May it be read (on)?  Callbacks may have changed that. */
-static bool
-is_open(const struct dgram_socket *s)
-{
-	return s->state != DGI_CLOSED && !s->paused && !s->hung_up &&
-	    !s->recv_rests && s->events.message != NULL;
-}
-
 /* How many to ask for. */
 static unsigned
 how_many(const struct dgram_socket *s, unsigned left)
@@ -273,7 +263,7 @@ dgi_recv_ready(struct dgram_socket *s, unsigned events)
 				hang_up(s);
 			return;
 		}
-		if (!is_open(s))
+		if (!dgi_socket_reads(s))
 			return;
 		if (s->streak == 0) {
 			count_quiet(s);

@@ -87,8 +87,7 @@ wants(const struct dgram_socket *s)
 
 	if (s->fd < 0)
 		return 0;
-	if (s->receives && s->events.message != NULL && !s->paused &&
-	    !s->recv_rests && !s->hung_up)
+	if (dgi_socket_reads(s))
 		w |= DGRAM_READABLE;
 	if (s->block == DGI_UNTIL_WRITABLE)
 		w |= DGRAM_WRITABLE;
@@ -175,6 +174,14 @@ dgi_socket_error(struct dgram_socket *s, int status, int kind,
 		s->events.error(s, &e, s->arg);
 }
 
+void
+dgi_socket_receive_error(struct dgram_socket *s, int status)
+{
+	dgi_socket_error(s, status, dgi_socket_is_icmp(s, status) ?
+	    DGRAM_IN_ICMP : DGRAM_IN_RECEIVE, "recvmsg",
+	    s->peer.len > 0 ? &s->peer : NULL);
+}
+
 /* ---- readiness ---- */
 
 bool
@@ -234,8 +241,7 @@ take_error(struct dgram_socket *s)
 	if (os->getsockopt(os, s->fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0 ||
 	    e == 0)
 		return;
-	dgi_socket_error(s, -e, dgi_socket_is_icmp(s, -e) ? DGRAM_IN_ICMP :
-	    DGRAM_IN_RECEIVE, "recvmsg", s->peer.len > 0 ? &s->peer : NULL);
+	dgi_socket_receive_error(s, -e);
 }
 
 static void
@@ -249,7 +255,7 @@ on_ready(struct dgram_watch *w, unsigned events, void *arg)
 		dgi_socket_drain_errors(s);
 	if ((s->owes & (DGI_OWES_LISTENING | DGI_OWES_CONNECT)) != 0)
 		tell_state(s);
-	if ((wants(s) & DGRAM_READABLE) != 0) {
+	if (dgi_socket_reads(s)) {
 		if (events != DGRAM_WRITABLE)
 			dgi_recv_ready(s, events);
 	} else if (s->state != DGI_CLOSED) {

@@ -30,6 +30,7 @@
 
 #include <sys/stat.h>
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -176,6 +177,23 @@ dgi_state_can_send(const struct dgram_socket *s)
 
 /* ---- socket.c ---- */
 
+/* What every call looks at first. */
+static inline int
+dgi_socket_check(const struct dgram_socket *s)
+{
+	if (s == NULL)
+		return -EINVAL;
+	return s->state == DGI_CLOSED ? DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING : 0;
+}
+
+/* Is it read, now?  Callbacks change that. */
+static inline bool
+dgi_socket_reads(const struct dgram_socket *s)
+{
+	return s->fd >= 0 && s->receives && s->events.message != NULL &&
+	    !s->paused && !s->recv_rests && !s->hung_up;
+}
+
 /* Makes the descriptor with all options set. */
 int	dgi_socket_create(struct dgram_socket *);
 /* Undoes it. */
@@ -202,6 +220,8 @@ void	dgi_socket_check_end(struct dgram_socket *);
 /* The `error` event, at once: only from inside of a turn. */
 void	dgi_socket_error(struct dgram_socket *, int status, int kind,
 	    const char *syscall, const struct dgram_addr *);
+/* The same of what receiving, or SO_ERROR, has told: its kind, the peer. */
+void	dgi_socket_receive_error(struct dgram_socket *, int status);
 /* An error that an earlier datagram brought back (ICMP), ip(7). */
 bool	dgi_socket_is_icmp(const struct dgram_socket *, int status);
 /* Empties the queue of such errors, so that it does not wake for ever. */

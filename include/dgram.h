@@ -160,6 +160,18 @@ void	dgram_loop_stop(struct dgram_loop *);
 int	dgram_loop_wake(struct dgram_loop *);
 /* Any thread.  fn runs once on the loop's thread, in order per thread. */
 int	dgram_loop_post(struct dgram_loop *, void (*fn)(void *arg), void *arg);
+/*
+ * For use inside of another loop: a descriptor that is readable when
+ * dgram_loop_run_once(l, 0) has something to do.  From now on changes made
+ * outside of a run take effect at once.  -ENOTSUP: the poll backend has none.
+ */
+int	dgram_loop_fd(struct dgram_loop *);
+/*
+ * ms until run_once(l, 0) is due whatever the descriptor says; 0: now, -1: no
+ * end.  To be asked before each wait, or, if that is another's, after each
+ * run_once: what shortens it outside of a run makes the descriptor readable.
+ */
+int	dgram_loop_timeout(const struct dgram_loop *);
 /* Monotonic clock, ns, as read last: at each turn and by _update. */
 uint64_t	dgram_loop_now(const struct dgram_loop *);
 void	dgram_loop_update(struct dgram_loop *);

@@ -284,6 +284,9 @@ refused(struct dgram_socket *s, int status)
 {
 	int before = s->pending_error;
 
+	/* Outside of a run the clock stands still, for as long as it likes. */
+	if (!s->loop->running)
+		dgram_loop_update(s->loop);
 	if (status == -EAGAIN) {
 		dgi_queue_block(s, status);
 		return false;

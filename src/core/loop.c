@@ -117,6 +117,23 @@ dgram_loop_new(const struct dgram_loop_options *options,
 }
 
 static void
+enter(struct dgram_loop *l)
+{
+	l->running = true;
+	l->outside = false;
+}
+
+/* What the callbacks left is not for a turn that may never come. */
+static void
+leave(struct dgram_loop *l)
+{
+	l->running = false;
+	l->outside = l->embedded;
+	if (l->outside && l->changed != NULL)
+		dgi_watch_apply(l);
+}
+
+static void
 run_queue(struct dgi_queue *q)
 {
 	struct dgi_queue now;
@@ -138,7 +155,7 @@ dgram_loop_free(struct dgram_loop *l)
 		return 0;
 	if (l->running)
 		return -EBUSY;
-	l->running = true;
+	enter(l);
 	l->freeing = true;
 	dgi_wake_run_posts(l);
 	/* Before the first is closed: one may be what another sends to. */
@@ -205,20 +222,24 @@ is_alive(const struct dgram_loop *l)
 	return l->alive > 0 || is_owed(l);
 }
 
+/* The shorter of two times, of which < 0 has no end. */
 static int64_t
-wait_time(struct dgram_loop *l, int64_t timeout_ns)
+shorter(int64_t a, int64_t b)
 {
-	int64_t next;
+	if (a < 0 || b < 0)
+		return a < 0 ? b : a;
+	return a < b ? a : b;
+}
 
-	if (!is_alive(l) || is_owed(l) || !dgi_list_empty(&l->dirty) ||
+/* ns from `now` until a turn has something to do, or -1. */
+static int64_t
+due_in(const struct dgram_loop *l, uint64_t now)
+{
+	if (is_owed(l) || !dgi_list_empty(&l->dirty) ||
 	    atomic_load_explicit(&l->stopped, memory_order_relaxed) != 0)
 		return 0;
-	next = dgi_timer_next(l);
-	if (next >= 0 && (timeout_ns < 0 || next < timeout_ns))
-		timeout_ns = next;
-	if (l->changed != NULL && (timeout_ns < 0 || timeout_ns > RETRY_NS))
-		timeout_ns = RETRY_NS;
-	return timeout_ns;
+	return shorter(dgi_timer_next(l, now),
+	    l->changed != NULL ? RETRY_NS : -1);
 }
 
 /* Waits, and serves what is ready. */
@@ -230,8 +251,10 @@ wait_and_dispatch(struct dgram_loop *l, int64_t timeout_ns)
 
 	l->waits++;
 	l->unwaited = 0;
-	n = l->poller.ops->wait(&l->poller, wait_time(l, timeout_ns), reports,
-	    DGI_REPORTS);
+	if (!is_alive(l))
+		timeout_ns = 0;
+	n = l->poller.ops->wait(&l->poller,
+	    shorter(timeout_ns, due_in(l, l->now)), reports, DGI_REPORTS);
 	dgram_loop_update(l);
 	for (i = 0; i < n; i++)
 		dgi_watch_dispatch(l, &reports[i]);
@@ -274,7 +297,7 @@ dgram_loop_run(struct dgram_loop *l)
 		return -EINVAL;
 	if (l->running)
 		return -EBUSY;
-	l->running = true;
+	enter(l);
 	for (;;) {
 		if (atomic_exchange(&l->stopped, 0) != 0) {
 			r = 1;
@@ -287,30 +310,52 @@ dgram_loop_run(struct dgram_loop *l)
 		if (r < 0)
 			break;
 	}
-	l->running = false;
+	leave(l);
 	return r;
 }
 
 int
 dgram_loop_run_once(struct dgram_loop *l, int timeout_ms)
 {
-	int r = 0;
+	int r;
 
 	if (l == NULL || timeout_ms < -1)
 		return -EINVAL;
 	if (l->running)
 		return -EBUSY;
-	l->running = true;
+	enter(l);
 	if (atomic_exchange(&l->stopped, 0) != 0)
 		timeout_ms = 0;
-	if (is_alive(l)) {
-		r = turn(l, timeout_ms < 0 ? -1 :
-		    (int64_t)timeout_ms * 1000000);
-		if (r == 0)
-			r = is_alive(l);
-	}
-	l->running = false;
+	/* Also if nothing is left: what is unreferenced may be ready. */
+	r = turn(l, timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000000);
+	if (r == 0)
+		r = is_alive(l);
+	leave(l);
 	return r;
+}
+
+int
+dgram_loop_fd(struct dgram_loop *l)
+{
+	if (l == NULL)
+		return -EINVAL;
+	if (l->poller.fd < 0)
+		return -ENOTSUP;
+	l->embedded = true;
+	if (!l->running) {
+		leave(l);
+		if (due_in(l, l->now) == 0)
+			dgi_wake_tell(l);
+	}
+	return l->poller.fd;
+}
+
+int
+dgram_loop_timeout(const struct dgram_loop *l)
+{
+	if (l == NULL)
+		return -EINVAL;
+	return dgi_poller_ms(due_in(l, l->os->now(l->os)));
 }
 
 uint64_t

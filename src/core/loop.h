@@ -14,6 +14,11 @@
  *   posts      from other threads
  *   tasks      completions and events that are owed
  *   closes     objects whose last call has been made
+ *
+ * Inside of a foreign loop somebody else waits, for the backend's descriptor.
+ * What a turn would do before its wait cannot be left for later there: outside of
+ * a run a change of interest is applied at once, and what is first queued makes
+ * the descriptor readable.
  */
 
 #ifndef DGI_LOOP_H
@@ -75,6 +80,9 @@ struct dgram_loop {
 	unsigned batch, budget;
 	size_t max_datagram;
 	bool running;
+	bool embedded;			/* its descriptor was asked for */
+	bool outside;			/* so, and no run is on: see below */
+	bool told;			/* the descriptor is readable by us */
 	atomic_bool freeing;		/* a post looks at it, too */
 
 	size_t alive;			/* what keeps it running */
@@ -121,11 +129,31 @@ dgi_loop_release(struct dgram_loop *l)
 	l->alive--;
 }
 
+/* wake.c: makes the descriptor readable for a foreign loop. */
+void	dgi_wake_tell(struct dgram_loop *);
+
+/* Something is queued that the next turn is to do. */
+static inline void
+dgi_loop_tell(struct dgram_loop *l)
+{
+	if (l->outside)
+		dgi_wake_tell(l);
+}
+
 /* Runs `t` in the phase of tasks. */
 static inline void
 dgi_loop_owe(struct dgram_loop *l, struct dgi_task *t)
 {
 	dgi_queue_append(&l->tasks, t);
+	dgi_loop_tell(l);
+}
+
+/* Runs `t` in the phase of closes. */
+static inline void
+dgi_loop_close(struct dgram_loop *l, struct dgi_task *t)
+{
+	dgi_queue_append(&l->closes, t);
+	dgi_loop_tell(l);
 }
 
 void	dgi_member_init(struct dgram_loop *, struct dgi_member *,
@@ -134,8 +162,10 @@ void	dgi_member_init(struct dgram_loop *, struct dgi_member *,
 static inline void
 dgi_member_dirty(struct dgram_loop *l, struct dgi_member *m)
 {
-	if (dgi_list_empty(&m->dirty))
-		dgi_list_append(&l->dirty, &m->dirty);
+	if (!dgi_list_empty(&m->dirty))
+		return;
+	dgi_list_append(&l->dirty, &m->dirty);
+	dgi_loop_tell(l);
 }
 
 /* Flushes the members that are dirty now, each once. */
@@ -147,9 +177,10 @@ dgi_loop_flush(struct dgram_loop *l)
 		dgi_loop_flush_dirty(l);
 }
 
-/* timer.c: callbacks of what is due, true if any; ns until the next, or -1. */
+/* timer.c: callbacks of what is due, true if any. */
 bool	dgi_timer_run(struct dgram_loop *);
-int64_t	dgi_timer_next(const struct dgram_loop *);
+/* ns from `now` until the next is due, or -1. */
+int64_t	dgi_timer_next(const struct dgram_loop *, uint64_t now);
 
 /* Flags of a watch. */
 #define DGI_WATCH_UNREF		0x1u

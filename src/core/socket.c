@@ -461,7 +461,7 @@ run_close(struct dgi_task *t)
 
 	/* Closed by a completion: those that it cut off come first. */
 	if (s->is_owed) {
-		dgi_queue_append(&l->closes, t);
+		dgi_loop_close(l, t);
 		return;
 	}
 	if (s->events.close != NULL)
@@ -492,7 +492,7 @@ dgi_socket_close(struct dgram_socket *s)
 	if (s->fd >= 0)
 		dgi_socket_discard(s);
 	s->closing.run = run_close;
-	dgi_queue_append(&l->closes, &s->closing);
+	dgi_loop_close(l, &s->closing);
 }
 
 int

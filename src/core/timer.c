@@ -55,6 +55,9 @@ dgram_timer_start(struct dgram_timer *t, uint64_t after_ns, uint64_t repeat_ns)
 	}
 	l->timer_seq++;
 	t->repeat_ns = repeat_ns;
+	/* Who waits for the others has to wait less. */
+	if (l->timers.v[0].timer == t)
+		dgi_loop_tell(l);
 	return 0;
 }
 
@@ -124,14 +127,14 @@ dgi_timer_run(struct dgram_loop *l)
 }
 
 int64_t
-dgi_timer_next(const struct dgram_loop *l)
+dgi_timer_next(const struct dgram_loop *l, uint64_t now)
 {
 	uint64_t left;
 
 	if (l->timers.n == 0)
 		return -1;
-	if (l->timers.v[0].key <= l->now)
+	if (l->timers.v[0].key <= now)
 		return 0;
-	left = l->timers.v[0].key - l->now;
+	left = l->timers.v[0].key - now;
 	return left > INT64_MAX ? INT64_MAX : (int64_t)left;
 }

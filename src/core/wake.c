@@ -30,7 +30,17 @@ on_event(struct dgram_watch *w, unsigned events, void *arg)
 	struct dgram_loop *l = arg;
 
 	(void)w, (void)events;
+	l->told = false;
 	l->os->event_clear(l->os, l->event[0]);
+}
+
+void
+dgi_wake_tell(struct dgram_loop *l)
+{
+	if (l->told)
+		return;
+	l->told = true;
+	(void)dgram_loop_wake(l);
 }
 
 int

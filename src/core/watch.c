@@ -136,13 +136,15 @@ dgi_watch_want(struct dgram_watch *w, unsigned want)
 	if (w->want == want)
 		return;
 	w->want = (unsigned char)want;
-	if (w->prev != NULL)
-		return;
-	w->next = l->changed;
-	w->prev = &l->changed;
-	if (w->next != NULL)
-		w->next->prev = &w->next;
-	l->changed = w;
+	if (w->prev == NULL) {
+		w->next = l->changed;
+		w->prev = &l->changed;
+		if (w->next != NULL)
+			w->next->prev = &w->next;
+		l->changed = w;
+	}
+	if (l->outside)
+		dgi_watch_apply(l);
 }
 
 void

@@ -55,14 +55,14 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
 	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/poll.o \
 	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \
-	${O}/core/arena.o \
+	${O}/core/fork.o ${O}/core/arena.o \
 	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
 	${O}/core/access.o ${O}/core/recv.o ${O}/core/send.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/option.o \
 	${O}/core/unix.o ${O}/core/stats.o
 
 TESTS =	list heap mem os mmsg addr format err poller arena loop timer watch \
-	wake embed socket state adopt access recv send queue flush option unix stats \
+	wake embed fork socket state adopt access recv send queue flush option unix stats \
 	faults rules
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o

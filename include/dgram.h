@@ -172,6 +172,16 @@ int	dgram_loop_fd(struct dgram_loop *);
  * run_once: what shortens it outside of a run makes the descriptor readable.
  */
 int	dgram_loop_timeout(const struct dgram_loop *);
+
+#define DGRAM_FORK_TAKE_PATHS	0x1u	/* close removes them here */
+
+/*
+ * In the child of fork(2), before any other call: sockets, timers and watches go
+ * on in both.  What waits to be sent ends with -ECANCELED here, posts that wait
+ * are dropped, paths stay the parent's.  A foreign loop asks for dgram_loop_fd()
+ * again.  -EMFILE, -ENOMEM: nothing has changed; the loop may not be used.
+ */
+int	dgram_loop_fork(struct dgram_loop *, unsigned flags);
 /* Monotonic clock, ns, as read last: at each turn and by _update. */
 uint64_t	dgram_loop_now(const struct dgram_loop *);
 void	dgram_loop_update(struct dgram_loop *);

@@ -64,7 +64,7 @@ function rank(f) {
 		return 0
 	if (f ~ /^(src\/)?poll\//)
 		return 1
-	if (f ~ /core\/(loop|timer|watch|wake|arena|task)\.[ch]$/)
+	if (f ~ /core\/(loop|timer|watch|wake|fork|arena)\.[ch]$/)
 		return 2
 	if (f ~ /^(src\/)?core\//)
 		return 3

@@ -77,7 +77,8 @@ fake_wait(struct dgi_poller *p, int64_t timeout_ns, struct dgi_report *out,
 }
 
 static const struct dgi_poller_ops fake_ops = {
-	"fake", fake_open, fake_close, fake_set, fake_wait
+	.name = "fake", .open = fake_open, .close = fake_close,
+	.forget = fake_close, .set = fake_set, .wait = fake_wait
 };
 
 static uint64_t
@@ -655,7 +656,7 @@ member_bound(const struct dgi_member *m)
 }
 
 static const struct dgi_member_ops member_ops = {
-	member_flush, member_end, member_bound
+	.flush = member_flush, .end = member_end, .bound = member_bound
 };
 
 static void

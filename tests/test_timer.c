@@ -65,7 +65,8 @@ virtual_wait(struct dgi_poller *p, int64_t timeout_ns, struct dgi_report *out,
 }
 
 static const struct dgi_poller_ops virtual_ops = {
-	"virtual", virtual_open, virtual_close, virtual_set, virtual_wait
+	.name = "virtual", .open = virtual_open, .close = virtual_close,
+	.forget = virtual_close, .set = virtual_set, .wait = virtual_wait
 };
 
 /* A loop whose clock begins at `ns`. */

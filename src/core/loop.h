@@ -50,6 +50,8 @@ struct dgi_member_ops {
 	void (*flush)(struct dgi_member *);
 	/* Closes it: the loop goes. */
 	void (*end)(struct dgi_member *);
+	/* In a child process: what waits is the parent's to send. */
+	void (*fork)(struct dgi_member *, bool take_paths);
 	/* The most bytes it may come to hold; SIZE_MAX: no limit. */
 	size_t (*bound)(const struct dgi_member *);
 };
@@ -106,6 +108,7 @@ struct dgram_loop {
 	int event[2];
 	struct dgram_watch wake_watch;
 	_Atomic(struct dgi_post *) posts;	/* newest first */
+	struct dgi_post *due_posts;	/* taken, oldest first */
 	atomic_int stopped;
 };
 
@@ -203,6 +206,8 @@ void	dgi_watch_done(struct dgram_loop *);
 int	dgi_wake_open(struct dgram_loop *);
 void	dgi_wake_close(struct dgram_loop *);
 void	dgi_wake_run_posts(struct dgram_loop *);
+/* Frees them without a call: in a child they are the parent's. */
+void	dgi_wake_drop_posts(struct dgram_loop *);
 static inline bool
 dgi_wake_has_posts(const struct dgram_loop *l)
 {

@@ -65,6 +65,25 @@ member_end(struct dgi_member *m)
 		dgi_socket_close(s);
 }
 
+static void
+member_fork(struct dgi_member *m, bool take_paths)
+{
+	struct dgram_socket *s = of_member(m);
+
+	if (!take_paths)
+		s->own_path = false;
+	if (s->state == DGI_CLOSED)
+		return;
+	dgi_state_cancel_ops(s, -ECANCELED);
+	dgi_state_abandon(s);
+	s->block = DGI_FREE;
+	dgi_queue_fail(s, -ECANCELED, false);
+	if (s->state == DGI_CLOSED)
+		return;
+	dgi_queue_arm(s);
+	dgi_socket_changed(s);
+}
+
 static size_t
 member_bound(const struct dgi_member *m)
 {
@@ -77,6 +96,7 @@ member_bound(const struct dgi_member *m)
 static const struct dgi_member_ops member_ops = {
 	.flush = member_flush,
 	.end = member_end,
+	.fork = member_fork,
 	.bound = member_bound,
 };
 

@@ -164,6 +164,8 @@ int	dgi_state_check(const struct dgram_socket *, enum dgi_step);
 void	dgi_state_move(struct dgram_socket *, enum dgi_step);
 /* Derives s->common_len: after a step, and when a socket begins to end. */
 void	dgi_state_set_common(struct dgram_socket *);
+/* A bind or connect by name that is under way never was: after a fork. */
+void	dgi_state_abandon(struct dgram_socket *);
 /* Ends the operations of higher layers. */
 void	dgi_state_cancel_ops(struct dgram_socket *, int status);
 /* A bound socket, by an implicit bind if need be, or one that is binding. */

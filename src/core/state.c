@@ -103,6 +103,15 @@ dgi_state_move(struct dgram_socket *s, enum dgi_step step)
 }
 
 void
+dgi_state_abandon(struct dgram_socket *s)
+{
+	if (s->state == DGI_BINDING || s->state == DGI_BINDING_TO_CONNECT)
+		dgi_state_move(s, DGI_BIND_FAILED);
+	else if (s->state == DGI_CONNECTING)
+		dgi_state_move(s, DGI_CONNECT_FAILED);
+}
+
+void
 dgi_state_set_common(struct dgram_socket *s)
 {
 	s->common_len = UINT32_MAX;

@@ -69,10 +69,11 @@ dgi_wake_close(struct dgram_loop *l)
 		(void)l->os->close(l->os, l->event[1]);
 }
 
-void
-dgi_wake_run_posts(struct dgram_loop *l)
+/* All that were made, oldest first, behind those that have not run yet. */
+static void
+take_posts(struct dgram_loop *l)
 {
-	struct dgi_post *p, *next, *list = NULL;
+	struct dgi_post *p, *next, *list = NULL, **tail = &l->due_posts;
 
 	p = atomic_exchange_explicit(&l->posts, NULL, memory_order_acquire);
 	for (; p != NULL; p = next) {
@@ -80,13 +81,40 @@ dgi_wake_run_posts(struct dgram_loop *l)
 		p->next = list;
 		list = p;
 	}
-	while ((p = list) != NULL) {
-		struct dgi_post post = *p;
+	while (*tail != NULL)
+		tail = &(*tail)->next;
+	*tail = list;
+}
 
-		list = p->next;
-		p->release(&l->mem, p, sizeof(*p));
+/* The first of them; it is freed. */
+static struct dgi_post
+shift_post(struct dgram_loop *l)
+{
+	struct dgi_post *p = l->due_posts, post = *p;
+
+	l->due_posts = p->next;
+	p->release(&l->mem, p, sizeof(*p));
+	return post;
+}
+
+void
+dgi_wake_run_posts(struct dgram_loop *l)
+{
+	struct dgi_post post;
+
+	take_posts(l);
+	while (l->due_posts != NULL) {
+		post = shift_post(l);
 		post.fn(post.arg);
 	}
+}
+
+void
+dgi_wake_drop_posts(struct dgram_loop *l)
+{
+	take_posts(l);
+	while (l->due_posts != NULL)
+		(void)shift_post(l);
 }
 
 int

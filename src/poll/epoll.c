@@ -114,6 +114,7 @@ const struct dgi_poller_ops dgi_epoll_ops = {
 #if DGI_HAVE_EPOLL
 	.open = epoll_open,
 	.close = epoll_done,
+	.forget = epoll_done,	/* the registrations are the open file's */
 	.set = epoll_set,
 	.wait = epoll_wait_for,
 #endif

@@ -243,6 +243,7 @@ const struct dgi_poller_ops dgi_poll_ops = {
 	.name = "poll",
 	.open = poll_open,
 	.close = poll_close,
+	.forget = poll_close,
 	.set = poll_set,
 	.wait = poll_wait,
 };

@@ -62,6 +62,13 @@ struct dgi_poller_ops {
 	void (*close)(struct dgi_poller *p);
 
 	/*
+	 * The same in a child process, which shares the kernel object with its
+	 * parent, or (kqueue) has none: without a call that the parent would
+	 * notice.
+	 */
+	void (*forget)(struct dgi_poller *p);
+
+	/*
 	 * Makes the interest in a descriptor equal to `want`; `have` is what
 	 * the previous call set, 0 at first.  want == 0 forgets the descriptor
 	 * and cannot fail; called before it is closed.  -EEXIST, -EPERM (a

@@ -4,6 +4,7 @@
 #
 #	make			the library
 #	make test		the tests; installs Criterion if it is missing
+#	make test-mini		the same with a small runner, which needs nothing
 #	make demo		echo over udp4, udp6 and unix paths
 #	make check		the tests and all that can be checked
 #	make install		PREFIX, DESTDIR
@@ -66,6 +67,9 @@ TESTS =	list heap mem os mmsg addr format err poller arena loop timer watch \
 	faults rules
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o
+# The same with the small runner.
+MINI_BINS =	${TESTS:%=${O}/mini/test_%}
+MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o ${O}/mini/mini.o
 
 EXAMPLES =	echo unix_echo syslogd demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
@@ -116,6 +120,20 @@ tests: ${TEST_BINS}
 
 test: ${TEST_BINS}
 	@sh tests/run.sh ${TEST_BINS}
+
+${MINI_HELP}: Makefile
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_TEST} -DDGT_MINI -c ${@:${O}/mini/%.o=tests/%.c} -o $@
+
+${MINI_BINS}: ${MINI_HELP} ${O}/libdgram.a
+	@echo "  CC   $@"
+	${Q}${CC_TEST} -DDGT_MINI ${@:${O}/mini/%=tests/%.c} ${MINI_HELP} \
+	    ${O}/libdgram.a ${LDFLAGS} -pthread -o $@
+
+tests-mini: ${MINI_BINS}
+
+test-mini: ${MINI_BINS}
+	@sh tests/run-mini.sh ${MINI_BINS}
 
 # ---- checks ----
 
@@ -216,9 +234,10 @@ uninstall:
 clean:
 	rm -rf ${O}
 
-.PHONY: all tests test check check-layers check-symbols check-headers \
+.PHONY: all tests test tests-mini test-mini check check-layers check-symbols check-headers \
 	check-readme check-install check-static check-man check-mutants examples demo \
 	bench bench-instructions size install uninstall clean FORCE
 
 -include ${OBJS:%=%.d} ${TEST_BINS:%=%.d} ${TEST_HELP:%=%.d}
+-include ${MINI_BINS:%=%.d} ${MINI_HELP:%=%.d}
 -include ${EXAMPLE_BINS:%=%.d} ${BENCH_BINS:%=%.d} ${O}/bench/raw.o.d

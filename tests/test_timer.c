@@ -307,6 +307,7 @@ on_burn(struct dgram_timer *t, void *arg)
 	struct note *n = arg;
 
 	on_note(t, arg);
+	cr_assert(n->calls <= 16);
 	clock_ns += burn[n->calls - 1];
 	if (n->calls == 8)
 		dgram_timer_stop(t);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The small runner; mini.h says what it does.
+ */
+
+#include "core/plat.h"
+
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mini.h"
+
+#define FAILED	1
+#define SKIPPED	77
+
+static struct mini_test *first, **last = &first;
+static const struct mini_test *current;
+static volatile sig_atomic_t failed;	/* in a test: an expectation */
+static volatile sig_atomic_t child, timed_out;
+static int report_fd;			/* in a test: stdout of the runner */
+
+void
+mini_add(struct mini_test *t)
+{
+	*last = t;
+	last = &t->next;
+}
+
+void
+mini_report(const char *file, int line, const char *what, const char *format,
+    ...)
+{
+	va_list ap;
+
+	failed = 1;
+	fprintf(stderr, "%s:%d: %s", file, line,
+	    format[0] != '\0' ? "" : what);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+void
+mini_fail(void)
+{
+	exit(FAILED);
+}
+
+void
+mini_skip(const char *format, ...)
+{
+	char reason[256];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(reason, sizeof(reason), format, ap);
+	va_end(ap);
+	if (failed)
+		exit(FAILED);
+	dprintf(report_fd, "    SKIP %s::%s: %s\n", current->suite,
+	    current->name, reason);
+	exit(SKIPPED);
+}
+
+/* Too long, or the end of it all: processes the test has started go too. */
+static void
+on_signal(int sig)
+{
+	if (child > 0)
+		kill(-(pid_t)child, SIGKILL);
+	if (sig != SIGALRM)
+		_exit(FAILED);
+	timed_out = 1;
+}
+
+static const int signals[] = { SIGALRM, SIGHUP, SIGINT, SIGTERM };
+
+static void
+set_signals(void (*handler)(int))
+{
+	struct sigaction sa = { .sa_handler = handler };
+	size_t i;
+
+	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &sa, NULL);
+}
+
+/* The test's wait status; what it prints goes to `out`. */
+static int
+run_test(FILE *out)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	timed_out = 0;
+	pid = fork();
+	if (pid == 0) {
+		setpgid(0, 0);
+		set_signals(SIG_DFL);
+		report_fd = dup(STDOUT_FILENO);
+		dup2(fileno(out), STDOUT_FILENO);
+		dup2(fileno(out), STDERR_FILENO);
+		setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+		current->run();
+		/* Not _exit: a sanitizer's last word comes at exit. */
+		exit(failed ? FAILED : 0);
+	}
+	if (pid < 0) {
+		perror("fork");
+		exit(FAILED);
+	}
+	setpgid(pid, pid);
+	child = (sig_atomic_t)pid;
+	alarm(current->timeout);
+	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
+		;
+	alarm(0);
+	child = 0;
+	kill(-pid, SIGKILL);
+	return status;
+}
+
+/* How a test failed, and what it has printed. */
+static void
+print_failure(int status, FILE *out)
+{
+	char line[1024];
+
+	printf("    FAIL %s::%s\n", current->suite, current->name);
+	if (timed_out)
+		printf("      no end after %u seconds\n", current->timeout);
+	else if (WIFSIGNALED(status))
+		printf("      signal %d\n", WTERMSIG(status));
+	else if (WEXITSTATUS(status) != FAILED)
+		printf("      status %d\n", WEXITSTATUS(status));
+	rewind(out);
+	while (fgets(line, sizeof(line), out) != NULL)
+		printf("      %s%s", line,
+		    strchr(line, '\n') != NULL ? "" : "\n");
+}
+
+static int
+is_wanted(const struct mini_test *t, int argc, char **argv)
+{
+	char name[256];
+	int i;
+
+	snprintf(name, sizeof(name), "%s::%s", t->suite, t->name);
+	for (i = 1; i < argc; i++) {
+		if (fnmatch(argv[i], name, 0) == 0)
+			return 1;
+	}
+	return argc == 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	int n[3] = { 0, 0, 0 }, list, status, end;
+	FILE *out;
+
+	list = argc > 1 && strcmp(argv[1], "--list") == 0;
+	set_signals(on_signal);
+	for (current = first; current != NULL; current = current->next) {
+		if (list) {
+			printf("%s::%s\n", current->suite, current->name);
+			continue;
+		}
+		if (!is_wanted(current, argc, argv))
+			continue;
+		if ((out = tmpfile()) == NULL) {
+			perror("tmpfile");
+			return FAILED;
+		}
+		status = run_test(out);
+		end = !WIFEXITED(status) ? 1 : WEXITSTATUS(status) == 0 ? 0 :
+		    WEXITSTATUS(status) == SKIPPED ? 2 : 1;
+		n[end]++;
+		if (end == 1)
+			print_failure(status, out);
+		fclose(out);
+	}
+	if (list)
+		return 0;
+	printf("%d passed, %d failed, %d skipped\n", n[0], n[1], n[2]);
+	return n[1] > 0 || n[0] == 0;
+}

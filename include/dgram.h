@@ -276,6 +276,8 @@ int	dgram_type_parse(const char *name);
 #define DGRAM_FDS	0x20u	/* fds, nfds */
 #define DGRAM_NO_REMOTE	0x40u	/* the sender's address is not asked for */
 #define DGRAM_TRUNCATED	0x80u	/* flags only: the datagram was longer */
+#define DGRAM_GROUP	0x100u	/* flags only, beside DGRAM_LOCAL: it came to a
+				   multicast or broadcast address */
 
 /* A received datagram; valid until the callback returns, in any case. */
 struct dgram_message {
@@ -306,16 +308,17 @@ struct dgram_datagram {
 	int iovcnt;		/* 0 to 1024; 0 sends an empty datagram */
 	const struct dgram_addr *to;	/* NULL: the connected peer */
 	/*
-	 * Source address, interface, ttl, tos and descriptors per datagram:
-	 * not built in this version, -ENOTSUP unless NULL, 0, or ttl and tos
-	 * of 0 or -1 (the socket's).
+	 * -EINVAL: out of range, another family.  -ENOTSUP: AF_UNIX, or not on
+	 * this system (dgram_send(3)).
 	 */
-	const struct dgram_addr *from;
-	unsigned ifindex;
-	int ttl, tos;
-	unsigned flags;
+	const struct dgram_addr *from;	/* source, its port is not looked at;
+			NULL or the wildcard: the system's choice */
+	unsigned ifindex;	/* to leave by; 0: the system's choice */
+	int ttl, tos;		/* 0 to 255; -1, or 0 without its flag: the
+			socket's */
+	unsigned flags;		/* DGRAM_SET_TTL, DGRAM_SET_TOS */
 	uint64_t deadline_ns;	/* of dgram_loop_now(); 0: none */
-	const int *fds;
+	const int *fds;		/* not built in this version: -ENOTSUP */
 	size_t nfds;
 	int result;		/* out: bytes, or negative */
 };
@@ -365,7 +368,8 @@ struct dgram_options {
 	size_t send_queue_count;	/* 0: 4096; DGRAM_UNLIMITED */
 	unsigned messages_per_call;	/* at most; 0: all there are; 1: Node's
 			way: close and pause are looked at after each */
-	unsigned want;		/* DGRAM_NO_REMOTE; other bits: -ENOTSUP yet */
+	unsigned want;		/* DGRAM_LOCAL | _TTL | _TOS | _TIME |
+			_NO_REMOTE; -ENOTSUP: not here, at open or at bind */
 	const char *device;	/* bound to this interface before the address */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
 			bind(2), inside the call that binds; < 0 fails it */
@@ -449,7 +453,8 @@ int	dgram_send_batch(struct dgram_socket *, struct dgram_datagram *,
  */
 int	dgram_try_send(struct dgram_socket *, struct dgram_datagram *, size_t n);
 /*
- * To the sender of a message.  Bytes of the message itself are not copied.  What
+ * To the sender of a message; with DGRAM_LOCAL from the address that it came to,
+ * unless that is a group's or the socket is bound to one address.  Bytes of the message itself are not copied.  What
  * the kernel refuses is counted as failed, never an `error`.
  */
 int	dgram_reply(struct dgram_socket *, const struct dgram_message *,

@@ -155,10 +155,12 @@ BACKEND_TEST(send, bad_input)
 BACKEND_TEST(send, bad_members)
 {
 	struct dgram_datagram d = { .iovcnt = 0 }, e;
+	struct dgram_addr other, none = { .len = 0 };
 	int fd = 0;
 
 	enter(backend, DGRAM_UDP4);
 	d.to = &sc.to;
+	OK(dgram_addr_parse(&other, "::1", 1));
 #define TRY(member, value, want) do {					\
 	e = d;								\
 	e.member = value;						\
@@ -166,14 +168,16 @@ BACKEND_TEST(send, bad_members)
 	CHECK(dgram_send_batch(sc.p.s, &e, 1, peer_done, &sc.p), want);	\
 	CHECK(dgram_try_send(sc.p.s, &e, 1), want);			\
 } while (0)
-	TRY(from, &sc.to, -ENOTSUP);
-	TRY(ifindex, 1, -ENOTSUP);
-	TRY(ttl, 5, -ENOTSUP);
-	TRY(tos, 5, -ENOTSUP);
+	TRY(from, &other, -EINVAL);
+	TRY(from, &none, -EINVAL);
+	TRY(ifindex, (unsigned)INT_MAX + 1, -EINVAL);
+	TRY(ttl, 256, -EINVAL);
+	TRY(ttl, -2, -EINVAL);
+	TRY(ttl, INT_MIN, -EINVAL);
+	TRY(tos, 256, -EINVAL);
+	TRY(tos, INT_MAX, -EINVAL);
 	TRY(fds, &fd, -ENOTSUP);
 	TRY(nfds, 1, -ENOTSUP);
-	TRY(flags, DGRAM_SET_TTL, -ENOTSUP);
-	TRY(flags, DGRAM_SET_TOS, -ENOTSUP);
 	TRY(flags, 0x80u, -EINVAL);
 	TRY(flags, 0x80000000u | DGRAM_SET_TTL, -EINVAL);
 #undef TRY

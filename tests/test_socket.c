@@ -34,16 +34,22 @@ TEST(socket, bad_options)
 	TRY(send_buffer_size, INT_MIN, DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE);
 	TRY(max_datagram, ((size_t)16 << 20) + 1, -EINVAL);
 	TRY(max_datagram, SIZE_MAX, -EINVAL);
-	TRY(want, DGRAM_TTL, -ENOTSUP);
-	TRY(want, DGRAM_LOCAL | DGRAM_NO_REMOTE, -ENOTSUP);
 	TRY(want, DGRAM_FDS, -ENOTSUP);
+	TRY(want, DGRAM_LOCAL | DGRAM_CREDS, -ENOTSUP);
 	TRY(want, DGRAM_TRUNCATED, -EINVAL);
+	TRY(want, DGRAM_GROUP, -EINVAL);
 	TRY(want, 0x80000000u, -EINVAL);
 	TRY(ipv6_only, true, -EINVAL);
 	TRY(signal, fake.abort, -ENOTSUP);
 	TRY(receive_block_list, fake.list, -ENOTSUP);
 	TRY(send_block_list, fake.list, -ENOTSUP);
 #undef TRY
+	o = good;
+	o.type = DGRAM_UNIX;
+	o.want = DGRAM_TTL;
+	CHECK(dgram_open(l, &o, &s), -ENOTSUP);
+	o.want = DGRAM_LOCAL | DGRAM_TIME;
+	CHECK(dgram_open(l, &o, &s), -ENOTSUP);
 	o = good;
 	o.type = (enum dgram_type)0;
 	CHECK(dgram_open(l, &o, &s), DGRAM_ERR_SOCKET_BAD_TYPE);

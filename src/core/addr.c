@@ -381,3 +381,34 @@ dgi_addr_is_mapped(const struct dgram_addr *a)
 	return a->u.sa.sa_family == AF_INET6 &&
 	    IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr);
 }
+
+/* The four bytes of an IPv4 address, also of a mapped one; else NULL. */
+static const unsigned char *
+bytes4(const struct dgram_addr *a)
+{
+	if (a->u.sa.sa_family == AF_INET)
+		return (const void *)&a->u.in.sin_addr;
+	return dgi_addr_is_mapped(a) ? a->u.in6.sin6_addr.s6_addr + 12 : NULL;
+}
+
+bool
+dgi_addr_is_any(const struct dgram_addr *a)
+{
+	const unsigned char *b = bytes4(a);
+
+	if (b != NULL)
+		return (b[0] | b[1] | b[2] | b[3]) == 0;
+	return a->u.sa.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
+
+bool
+dgi_addr_is_multicast(const struct dgram_addr *a)
+{
+	const unsigned char *b = bytes4(a);
+
+	if (b != NULL)
+		return b[0] >= 224 && b[0] < 240;
+	return a->u.sa.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_MULTICAST(&a->u.in6.sin6_addr);
+}

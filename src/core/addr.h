@@ -38,6 +38,10 @@ bool	dgi_addr_has_zone(const struct sockaddr_in6 *);
 /* ::ffff:a.b.c.d */
 bool	dgi_addr_is_mapped(const struct dgram_addr *);
 
+/* 0.0.0.0, ::, ::ffff:0.0.0.0; and a group, also mapped. */
+bool	dgi_addr_is_any(const struct dgram_addr *);
+bool	dgi_addr_is_multicast(const struct dgram_addr *);
+
 /* Bytes of a path, or of an abstract name with its leading NUL. */
 size_t	dgi_addr_path_len(const struct dgram_addr *);
 

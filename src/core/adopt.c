@@ -4,8 +4,9 @@
  * Descriptors that somebody else made.
  *
  * All is asked of the descriptor: type, protocol, family, whether it is bound
- * and connected.  Nothing is set on it, its flags included: every call of ours
- * says MSG_DONTWAIT.  Nothing of it is kept unless all went well.
+ * and connected.  Nothing is set on it but what dgram_options.want asks for, its
+ * flags neither: every call of ours says MSG_DONTWAIT.  Nothing of it is kept
+ * unless all went well.
  */
 
 #include "core/plat.h"
@@ -97,12 +98,12 @@ take(struct dgram_socket *s, const struct found *f)
 	    dgram_addr_port(&f->local) != 0;
 	dgi_socket_set_type(s, f->type);
 	r = dgi_socket_attach(s, f->fd);
-	if (r < 0) {
-		dgi_socket_set_type(s, before);
-		return r;
+	if (r == 0)
+		r = dgi_meta_apply(s);
+	if (r == 0) {
+		s->receives = named;
+		r = dgi_socket_register(s);
 	}
-	s->receives = named;
-	r = dgi_socket_register(s);
 	if (r < 0) {
 		s->receives = false;
 		s->fd = s->watch.fd = -1;

@@ -63,6 +63,8 @@ dgi_arena_done(struct dgi_arena *a, struct dgi_mem *m)
 	dgi_mem_free(m, a->rx_addr, a->batch * sizeof(*a->rx_addr));
 	dgi_mem_free(m, a->messages, a->batch * sizeof(*a->messages));
 	dgi_mem_free(m, a->tx, a->batch * sizeof(*a->tx));
+	dgi_mem_free(m, a->rx_control, a->batch * sizeof(*a->rx_control));
+	dgi_mem_free(m, a->tx_control, a->batch * sizeof(*a->tx_control));
 }
 
 int
@@ -90,15 +92,45 @@ dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
 	return 0;
 }
 
-unsigned
-dgi_arena_cut(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
+int
+dgi_arena_reserve_rx(struct dgi_arena *a, struct dgi_mem *m)
 {
+	if (a->rx_control == NULL)
+		a->rx_control = dgi_mem_alloc(m,
+		    a->batch * sizeof(*a->rx_control));
+	return a->rx_control == NULL ? -ENOMEM : 0;
+}
+
+int
+dgi_arena_reserve_tx(struct dgi_arena *a, struct dgi_mem *m)
+{
+	if (a->tx_control == NULL)
+		a->tx_control = dgi_mem_alloc(m,
+		    a->batch * sizeof(*a->tx_control));
+	return a->tx_control == NULL ? -ENOMEM : 0;
+}
+
+/* The kernel says in it how much it wrote: to be done again after each use. */
+static void
+ready_control(struct dgi_arena *a, unsigned i)
+{
+	struct msghdr *h = &a->rx[i].msg_hdr;
+	bool control = (a->mode & DGI_RX_CONTROL) != 0;
+
+	h->msg_control = control ? a->rx_control[i].bytes : NULL;
+	h->msg_controllen = control ? sizeof(a->rx_control[i].bytes) : 0;
+}
+
+unsigned
+dgi_arena_cut(struct dgi_arena *a, size_t datagram, unsigned mode, unsigned n)
+{
+	const bool named = (mode & DGI_RX_NAMED) != 0;
 	size_t stride = stride_of(datagram);
 	unsigned i;
 
-	if (a->datagram != datagram || a->named != named) {
+	if (a->datagram != datagram || a->mode != mode) {
 		a->datagram = datagram;
-		a->named = named;
+		a->mode = mode;
 		a->prepared = 0;
 	}
 	if (n > a->size / stride)
@@ -111,6 +143,8 @@ dgi_arena_cut(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
 		    named ? sizeof(a->rx_addr[i].u) : 0;
 		a->messages[i].data = a->rx_iov[i].iov_base;
 		a->messages[i].remote = named ? &a->rx_addr[i] : NULL;
+		a->messages[i].local = NULL;
+		ready_control(a, i);
 	}
 	if (n > a->prepared)
 		a->prepared = n;

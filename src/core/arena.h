@@ -15,8 +15,23 @@
 #include <stdint.h>
 
 #include "dgram.h"
+#include "core/cmsg.h"
 #include "core/mem.h"
 #include "core/mmsg.h"
+
+/* What a socket asks of the headers it receives with. */
+#define DGI_RX_NAMED	0x1u	/* the sender */
+#define DGI_RX_CONTROL	0x2u	/* control messages: rx_control is reserved */
+
+/* Of a slot, where control messages are asked for. */
+struct dgi_rx_control {
+	_Alignas(8) unsigned char bytes[DGI_CMSG_RECV];
+	struct dgram_addr local;
+};
+
+struct dgi_tx_control {
+	_Alignas(8) unsigned char bytes[DGI_CMSG_SEND];
+};
 
 struct dgi_arena {
 	char *base;
@@ -30,10 +45,13 @@ struct dgi_arena {
 	struct dgram_message *messages;
 	size_t datagram;		/* rx[0..prepared) are cut to this */
 	unsigned prepared;
-	bool named;			/* and ask for the sender */
+	unsigned mode;			/* and ask for this, DGI_RX_* */
+	struct dgi_rx_control *rx_control;	/* NULL: nobody has asked */
 	unsigned used;			/* slots with datagrams in delivery */
 
-	struct dgi_mmsg *tx;		/* sending: msg_control is NULL */
+	struct dgi_mmsg *tx;		/* sending */
+	struct dgi_tx_control *tx_control;	/* NULL: nobody has asked */
+	unsigned tx_controls;		/* tx[here..): msg_control is NULL */
 	unsigned tx_common;		/* tx[0..here): one piece, and */
 	socklen_t tx_len;		/* an address of this length */
 
@@ -49,18 +67,23 @@ void	dgi_arena_done(struct dgi_arena *, struct dgi_mem *);
 int	dgi_arena_reserve(struct dgi_arena *, struct dgi_mem *,
 	    size_t datagram);
 
-unsigned	dgi_arena_cut(struct dgi_arena *, size_t datagram, bool named,
-	    unsigned n);
+/* Room for the control messages of a batch.  -ENOMEM. */
+int	dgi_arena_reserve_rx(struct dgi_arena *, struct dgi_mem *);
+int	dgi_arena_reserve_tx(struct dgi_arena *, struct dgi_mem *);
+
+unsigned	dgi_arena_cut(struct dgi_arena *, size_t datagram,
+	    unsigned mode, unsigned n);
 /*
  * Cuts slots for datagrams of this size and readies the headers of the first n,
  * or of fewer if no more fit; returns how many.
  */
 static inline unsigned
-dgi_arena_prepare(struct dgi_arena *a, size_t datagram, bool named, unsigned n)
+dgi_arena_prepare(struct dgi_arena *a, size_t datagram, unsigned mode,
+    unsigned n)
 {
-	if (n <= a->prepared && a->datagram == datagram && a->named == named)
+	if (n <= a->prepared && a->datagram == datagram && a->mode == mode)
 		return n;
-	return dgi_arena_cut(a, datagram, named, n);
+	return dgi_arena_cut(a, datagram, mode, n);
 }
 
 /* Bytes of datagrams that are being delivered: they stay until it is over. */

@@ -72,11 +72,24 @@ header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
 	m->msg_hdr.msg_namelen = len;
 }
 
-/* Headers for an array, as far as its datagrams are not late. */
+static DGI_APART void
+attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
+{
+	struct dgi_source src;
+
+	dgi_meta_of(d, &src);
+	dgi_meta_attach(s, i, &src);
+}
+
+/*
+ * Headers from tx[at] on for an array, as far as its datagrams are not late: how
+ * many.
+ */
 static unsigned
 fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
-    struct dgi_mmsg *tx, unsigned most)
+    unsigned at, unsigned most)
 {
+	struct dgi_mmsg *tx = s->loop->arena.tx + at;
 	unsigned n;
 
 	if (left < most)
@@ -90,6 +103,8 @@ fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
 			header(&tx[n], d->iov, d->iovcnt, &d->to->u,
 			    s->addr_len != 0 ? s->addr_len :
 			    (socklen_t)dgi_addr_check(d->to, AF_UNIX));
+		if (dgi_meta_is_set(d))
+			attach(s, at + n, d);
 	}
 	return n;
 }
@@ -137,12 +152,21 @@ fill_ones(struct dgram_socket *s, unsigned most)
 	return n;
 }
 
+/* What lies behind the address, where it is not aligned. */
+static const struct dgi_source *
+source_of(const struct dgi_req *r, struct dgi_source *src)
+{
+	memcpy(src, r->addr + DGI_REQ_SOURCE_AT, sizeof(*src));
+	return src;
+}
+
 /* Headers for the head of the queue; 0: it is late, a call, or nothing. */
 static unsigned
 fill(struct dgram_socket *s, unsigned most)
 {
 	struct dgi_mmsg *tx = s->loop->arena.tx;
 	const struct dgi_req *r;
+	struct dgi_source src;
 	unsigned n = 0, k;
 	size_t left;
 
@@ -151,14 +175,17 @@ fill(struct dgram_socket *s, unsigned most)
 		if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 			if (dgi_queue_is_late(s, r->deadline))
 				break;
-			header(&tx[n++], r->iov, r->iovcnt, r->addr,
+			header(&tx[n], r->iov, r->iovcnt, r->addr,
 			    r->addr_len);
+			if ((r->flags & DGI_REQ_META) != 0)
+				dgi_meta_attach(s, n, source_of(r, &src));
+			n++;
 		} else if ((r->flags & DGI_REQ_BATCH) != 0) {
 			left = r->u.batch.n - r->u.batch.pos;
 			if (left == 0)
 				break;
 			k = fill_array(s, r->u.batch.v + r->u.batch.pos, left,
-			    tx + n, most - n);
+			    n, most - n);
 			n += k;
 			if (k < left)
 				break;
@@ -169,8 +196,9 @@ fill(struct dgram_socket *s, unsigned most)
 	return n;
 }
 
+/* Gives n headers to the kernel: how many went, or -errno. */
 static int
-transmit(struct dgram_socket *s, unsigned n)
+give(struct dgram_socket *s, unsigned n)
 {
 	const struct dgi_os *os = s->loop->os;
 	struct dgi_mmsg *tx = s->loop->arena.tx;
@@ -180,7 +208,7 @@ transmit(struct dgram_socket *s, unsigned n)
 	s->stats.send_calls++;
 	if (n > 1)
 		return dgi_mmsg_send(os, &s->loop->mmsg, s->fd, tx, n);
-	if (m->msg_iovlen <= 1)
+	if (m->msg_iovlen <= 1 && m->msg_controllen == 0)
 		r = os->sendto(os, s->fd,
 		    m->msg_iovlen == 1 ? m->msg_iov[0].iov_base : NULL,
 		    m->msg_iovlen == 1 ? m->msg_iov[0].iov_len : 0,
@@ -191,6 +219,20 @@ transmit(struct dgram_socket *s, unsigned n)
 		return (int)r;
 	tx[0].msg_len = (unsigned)r;
 	return 1;
+}
+
+/* The same, and what went with these does not go with the next. */
+static int
+transmit(struct dgram_socket *s, unsigned n)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	int k = give(s, n);
+
+	while (a->tx_controls > 0) {
+		a->tx[--a->tx_controls].msg_hdr.msg_control = NULL;
+		a->tx[a->tx_controls].msg_hdr.msg_controllen = 0;
+	}
+	return k;
 }
 
 void
@@ -402,8 +444,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 
 	s->loop->arena.tx_common = 0;
 	while (sent < n && sent < INT_MAX - s->loop->batch) {
-		k = fill_array(s, d + sent, n - sent, s->loop->arena.tx,
-		    s->loop->batch);
+		k = fill_array(s, d + sent, n - sent, 0, s->loop->batch);
 		r = k == 0 ? -ETIMEDOUT : transmit(s, k);
 		if (r > 0) {
 			for (i = 0, bytes = 0; i < r; i++) {

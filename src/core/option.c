@@ -41,13 +41,17 @@ get_int(const struct dgram_socket *s, int level, int name)
 int
 dgi_option_check(const struct dgram_options *o)
 {
-	const unsigned later = DGRAM_LOCAL | DGRAM_TTL | DGRAM_TOS |
-	    DGRAM_TIME | DGRAM_CREDS | DGRAM_FDS;
+	const unsigned later = DGRAM_CREDS | DGRAM_FDS;
 
 	if (o->recv_buffer_size < 0 || o->send_buffer_size < 0)
 		return DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE;
-	if ((o->want & ~(later | DGRAM_NO_REMOTE)) != 0)
+	if ((o->want & ~(later | DGI_META_WANT | DGRAM_NO_REMOTE)) != 0)
 		return -EINVAL;
+	if (o->type == DGRAM_UNIX && (o->want & DGI_META_IP) != 0)
+		return -ENOTSUP;
+	if (o->type == DGRAM_UDP4 && (o->want & DGRAM_TOS) != 0 &&
+	    !DGI_HAVE_RECVTOS)
+		return -ENOTSUP;
 	if ((o->want & later) != 0 || o->lookup != NULL || o->signal != NULL ||
 	    o->receive_block_list != NULL || o->send_block_list != NULL)
 		return -ENOTSUP;
@@ -137,6 +141,8 @@ dgi_option_apply(struct dgram_socket *s)
 		if (r == 0 && o->device != NULL)
 			r = set_device(s, o->device);
 	}
+	if (r == 0)
+		r = dgi_meta_apply(s);
 	if (r == 0 && o->recv_buffer_size > 0)
 		r = set_int(s, SOL_SOCKET, SO_RCVBUF, o->recv_buffer_size);
 	if (r == 0 && o->send_buffer_size > 0)

@@ -123,6 +123,62 @@
 #define DGI_HAVE_FORGETFUL_DISCONNECT	DGI_OS_LINUX
 #endif
 
+/* IP_PKTINFO: where an IPv4 datagram arrived, and to say where from. */
+#if !defined(DGI_HAVE_PKTINFO4)
+#define DGI_HAVE_PKTINFO4	(DGI_OS_LINUX || DGI_OS_MACOS || DGI_OS_NETBSD)
+#endif
+
+/* The option that asks for it has a name of its own, IP_RECVPKTINFO. */
+#if !defined(DGI_HAVE_RECVPKTINFO4)
+#define DGI_HAVE_RECVPKTINFO4	(DGI_OS_MACOS || DGI_OS_NETBSD)
+#endif
+
+/* IP_RECVDSTADDR and IP_RECVIF: the same in two messages. */
+#if !defined(DGI_HAVE_RECVDSTADDR)
+#define DGI_HAVE_RECVDSTADDR	(!DGI_OS_LINUX)
+#endif
+
+/* IP_SENDSRCADDR: the source of a datagram. */
+#if !defined(DGI_HAVE_SENDSRCADDR)
+#define DGI_HAVE_SENDSRCADDR	(!DGI_OS_LINUX && !DGI_OS_MACOS)
+#endif
+
+/* A control message has the name of the value, IP_TTL, not of what asked. */
+#if !defined(DGI_HAVE_CMSG_IS_OPTION)
+#define DGI_HAVE_CMSG_IS_OPTION	DGI_OS_LINUX
+#endif
+
+/* IP_RECVTOS. */
+#if !defined(DGI_HAVE_RECVTOS)
+#define DGI_HAVE_RECVTOS	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)
+#endif
+
+/* IP_TTL and IP_TOS as control messages that are sent; IP_TOS as an int. */
+#if !defined(DGI_HAVE_SEND_TTL)
+#define DGI_HAVE_SEND_TTL	DGI_OS_LINUX
+#endif
+#if !defined(DGI_HAVE_SEND_TOS)
+#define DGI_HAVE_SEND_TOS	(DGI_OS_LINUX || DGI_OS_FREEBSD)
+#endif
+#if !defined(DGI_HAVE_SEND_TOS_INT)
+#define DGI_HAVE_SEND_TOS_INT	DGI_OS_LINUX
+#endif
+
+/* IPV6_PKTINFO says the source also to a v4-mapped address. */
+#if !defined(DGI_HAVE_MAPPED_PKTINFO)
+#define DGI_HAVE_MAPPED_PKTINFO	DGI_OS_LINUX
+#endif
+
+/* SO_TIMESTAMPNS, Linux 2.6.22; all have SO_TIMESTAMP. */
+#if !defined(DGI_HAVE_TIMESTAMPNS)
+#define DGI_HAVE_TIMESTAMPNS	DGI_OS_LINUX
+#endif
+
+/* MSG_BCAST and MSG_MCAST: a datagram was not to this host alone. */
+#if !defined(DGI_HAVE_MSG_MCAST)
+#define DGI_HAVE_MSG_MCAST	(DGI_OS_NETBSD || DGI_OS_OPENBSD)
+#endif
+
 /* SO_REUSEPORT, not SO_REUSEADDR, lets two sockets share an address. */
 #if !defined(DGI_HAVE_REUSEADDR_IS_REUSEPORT)
 #define DGI_HAVE_REUSEADDR_IS_REUSEPORT	\

@@ -32,7 +32,7 @@ struct dgi_req *
 dgi_req_new(struct dgram_socket *s, unsigned flags, size_t addr_len)
 {
 	struct dgram_loop *l = s->loop;
-	bool large = addr_len > DGI_REQ_SMALL;
+	bool large = addr_len > DGI_REQ_SMALL || (flags & DGI_REQ_META) != 0;
 	struct dgi_req *r;
 
 	r = dgi_pool_get(&l->requests[large], &l->mem,

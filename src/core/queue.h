@@ -32,7 +32,8 @@
 #define DGI_REQ_REPLY	0x020u	/* a failure is only counted */
 #define DGI_REQ_ARRAY	0x040u	/* iov is allocated */
 #define DGI_REQ_PIECES	0x080u	/* iovcnt is not 1 */
-#define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES)
+#define DGI_REQ_META	0x800u	/* a struct dgi_source lies behind addr */
+#define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES | DGI_REQ_META)
 #define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
 #define DGI_REQ_FAILED	0x400u	/* status is negative */
@@ -81,6 +82,10 @@ struct dgi_req {
 /* Addresses up to this long go to the pool of small requests. */
 #define DGI_REQ_SMALL	sizeof(struct sockaddr_in6)
 #define DGI_REQ_LARGE_ROOM	sizeof(((struct dgram_addr *)0)->u)
+/* One of DGI_REQ_META is large, its address small. */
+#define DGI_REQ_SOURCE_AT	32u
+_Static_assert(DGI_REQ_SMALL <= DGI_REQ_SOURCE_AT && DGI_REQ_SOURCE_AT +
+    sizeof(struct dgi_source) <= DGI_REQ_LARGE_ROOM, "both have room");
 
 /* ---- queue.c ---- */
 
@@ -215,6 +220,29 @@ void	dgi_queue_note(struct dgram_socket *, int status);
 void	dgi_queue_tell_pending(struct dgram_socket *);
 /* The most bytes that the requests of this socket may come to. */
 size_t	dgi_queue_bound(const struct dgram_socket *);
+
+/* ---- meta.c: what a datagram is sent with ---- */
+
+/* Does it say more than what to send, and where to? */
+static inline bool
+dgi_meta_is_set(const struct dgram_datagram *d)
+{
+	return (d->flags | d->ifindex) != 0 || d->from != NULL ||
+	    (unsigned)(d->ttl + 1) > 1 || (unsigned)(d->tos + 1) > 1 ||
+	    d->fds != NULL || d->nfds != 0;
+}
+
+/* Can it be sent so?  Reserves what that takes. */
+int	dgi_meta_check(struct dgram_socket *, const struct dgram_datagram *);
+int	dgi_meta_reserve(struct dgram_socket *);
+/* What a checked datagram is sent with. */
+void	dgi_meta_of(const struct dgram_datagram *, struct dgi_source *);
+/* What the answer to a message is sent with; false: nothing. */
+bool	dgi_meta_answer(const struct dgram_socket *,
+	    const struct dgram_message *, struct dgi_source *);
+/* Control messages for header i, whose name is in place. */
+void	dgi_meta_attach(struct dgram_socket *, unsigned i,
+	    const struct dgi_source *);
 
 /* ---- flush.c ---- */
 

@@ -113,19 +113,82 @@ deliver(struct dgram_socket *s, unsigned n, size_t bytes)
 	dgi_arena_release(&l->arena, &l->mem);
 }
 
+/*
+ * Fills in n messages and readies their slots for the next time; how many of
+ * them are datagrams.
+ */
+static unsigned
+fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	const size_t most = s->options.max_datagram;
+	size_t sum = 0;
+	socklen_t namelen;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		namelen = a->rx[i].msg_hdr.msg_namelen;
+		if (a->rx[i].msg_len == 0 && is_end(0, namelen, events))
+			break;
+		if ((a->mode & DGI_RX_NAMED) != 0)
+			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);
+		sum += fill(s, a, i, a->rx[i].msg_len, namelen, most);
+	}
+	*bytes = sum;
+	if ((a->mode & DGI_RX_CONTROL) != 0) {
+		for (n = 0; n < i; n++)
+			dgi_meta_fill(s, n);
+	}
+	if (s->type != DGRAM_UNIX)
+		return i;
+	for (n = 0; n < i; n++)
+		dgi_addr_trim(&a->rx_addr[n]);
+	return i;
+}
+
+/* n headers are filled: how many datagrams that is. */
+static int
+take_batch(struct dgram_socket *s, unsigned n, unsigned events, int later)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	unsigned good;
+	size_t bytes;
+
+	good = fill_batch(s, n, events, &bytes);
+	if (good > 0)
+		deliver(s, good, bytes);
+	if (good < n) {
+		/* The slots behind lost their room for a name. */
+		a->prepared = 0;
+		if (s->state != DGI_CLOSED)
+			hang_up(s);
+	} else if (later < 0 && s->state != DGI_CLOSED) {
+		failed(s, later);
+	}
+	return (int)good;
+}
+
 /* One datagram; how many came, or -errno. */
 static int
 read_one(struct dgram_socket *s, unsigned events)
 {
 	struct dgram_loop *l = s->loop;
 	struct dgi_arena *a = &l->arena;
-	bool named = (s->options.want & DGRAM_NO_REMOTE) == 0;
+	bool named = (s->rx_mode & DGI_RX_NAMED) != 0;
 	socklen_t namelen = sizeof(a->rx_addr[0].u);
 	ssize_t len;
 	size_t size;
 
-	(void)dgi_arena_prepare(a, s->options.max_datagram, named, 1);
+	(void)dgi_arena_prepare(a, s->options.max_datagram, s->rx_mode, 1);
 	s->stats.receive_calls++;
+	if ((s->rx_mode & DGI_RX_CONTROL) != 0) {
+		len = l->os->recvmsg(l->os, s->fd, &a->rx[0].msg_hdr,
+		    RECV_FLAGS);
+		if (len < 0)
+			return (int)len;
+		a->rx[0].msg_len = (unsigned)len;
+		return take_batch(s, 1, events, 0);
+	}
 	len = l->os->recvfrom(l->os, s->fd, a->rx_iov[0].iov_base,
 	    a->rx_iov[0].iov_len, RECV_FLAGS,
 	    named ? &a->rx_addr[0].u.sa : NULL, named ? &namelen : NULL);
@@ -144,61 +207,17 @@ read_one(struct dgram_socket *s, unsigned events)
 	return 1;
 }
 
-/*
- * Fills in n messages and readies their slots for the next time; how many of
- * them are datagrams.
- */
-static unsigned
-fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
-{
-	struct dgi_arena *a = &s->loop->arena;
-	const size_t most = s->options.max_datagram;
-	size_t sum = 0;
-	socklen_t namelen;
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		namelen = a->rx[i].msg_hdr.msg_namelen;
-		if (a->rx[i].msg_len == 0 && is_end(0, namelen, events))
-			break;
-		if (a->named)
-			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);
-		sum += fill(s, a, i, a->rx[i].msg_len, namelen, most);
-	}
-	*bytes = sum;
-	if (s->type != DGRAM_UNIX)
-		return i;
-	for (n = 0; n < i; n++)
-		dgi_addr_trim(&a->rx_addr[n]);
-	return i;
-}
-
 /* Up to n, already prepared; how many came, or -errno. */
 static int
 read_batch(struct dgram_socket *s, unsigned n, unsigned events)
 {
 	struct dgram_loop *l = s->loop;
-	unsigned good;
 	int r, later;
-	size_t bytes;
 
 	s->stats.receive_calls++;
 	r = dgi_mmsg_recv(l->os, &l->mmsg, s->fd, l->arena.rx, n, RECV_FLAGS,
 	    &later);
-	if (r <= 0)
-		return r;
-	good = fill_batch(s, (unsigned)r, events, &bytes);
-	if (good > 0)
-		deliver(s, good, bytes);
-	if (good < (unsigned)r) {
-		/* The slots behind lost their room for a name. */
-		l->arena.prepared = 0;
-		if (s->state != DGI_CLOSED)
-			hang_up(s);
-	} else if (later < 0 && s->state != DGI_CLOSED) {
-		failed(s, later);
-	}
-	return (int)good;
+	return r <= 0 ? r : take_batch(s, (unsigned)r, events, later);
 }
 
 /* How many to ask for. */
@@ -217,7 +236,7 @@ how_many(const struct dgram_socket *s, unsigned left)
 	if (n == 1)
 		return 1;
 	return dgi_arena_prepare(&s->loop->arena, s->options.max_datagram,
-	    (s->options.want & DGRAM_NO_REMOTE) == 0, n);
+	    s->rx_mode, n);
 }
 
 /*

@@ -111,18 +111,21 @@ check_peer(const struct dgram_socket *s, const struct dgram_addr *to,
 	return size > UDP4_MOST ? check_large(s, &s->peer, size) : 0;
 }
 
+/* The length of the address (0: the connected peer), or an error. */
 static inline int
-check_datagram(const struct dgram_socket *s, const struct dgram_datagram *d,
+check_datagram(struct dgram_socket *s, const struct dgram_datagram *d,
     size_t *size)
 {
-	int r;
+	int len, r;
 
-	if ((d->flags | d->ifindex) != 0 || d->from != NULL ||
-	    d->ttl > 0 || d->tos > 0 || d->fds != NULL || d->nfds != 0)
-		return (d->flags & ~(DGRAM_SET_TTL | DGRAM_SET_TOS)) != 0 ?
-		    -EINVAL : -ENOTSUP;
 	r = check_iov(d->iov, d->iovcnt, size);
-	return r < 0 ? r : check_peer(s, d->to, *size);
+	if (r < 0)
+		return r;
+	len = check_peer(s, d->to, *size);
+	if (len < 0 || !dgi_meta_is_set(d))
+		return len;
+	r = dgi_meta_check(s, d);
+	return r < 0 ? r : len;
 }
 
 /* ---- one datagram ---- */
@@ -186,17 +189,20 @@ keep(struct dgram_socket *s, struct dgi_req *r, const struct iovec *iov, int n)
 	return 0;
 }
 
-/* A checked datagram becomes a request; NULL: no memory. */
+/* A checked datagram becomes a request; NULL: no memory.  src may be NULL. */
 static struct dgi_req *
 make_request(struct dgram_socket *s, const struct iovec *iov, int n,
-    size_t size, const struct dgram_addr *to, int to_len, dgram_done_fn *done)
+    size_t size, const struct dgram_addr *to, int to_len,
+    const struct dgi_source *src, dgram_done_fn *done)
 {
 	struct dgi_req *r;
 	int status = 0;
 
-	r = dgi_req_new(s, 0, (size_t)to_len);
+	r = dgi_req_new(s, src != NULL ? DGI_REQ_META : 0, (size_t)to_len);
 	if (r == NULL)
 		return NULL;
+	if (src != NULL)
+		memcpy(r->addr + DGI_REQ_SOURCE_AT, src, sizeof(*src));
 	r->fn.done = done;
 	r->status = (int)size;
 	if (to_len > 0)
@@ -218,7 +224,8 @@ make_request(struct dgram_socket *s, const struct iovec *iov, int n,
 /* All that sends one datagram passes here: a request to push, or *status. */
 static struct dgi_req *
 accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
-    const struct dgram_addr *to, dgram_done_fn *done, int *status)
+    const struct dgram_addr *to, const struct dgi_source *src,
+    dgram_done_fn *done, int *status)
 {
 	struct dgi_req *req = NULL;
 	size_t size;
@@ -234,7 +241,7 @@ accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	if (r == 0)
 		r = dgi_state_ready_to_send(s);
 	if (r == 0) {
-		req = make_request(s, iov, iovcnt, size, to, len, done);
+		req = make_request(s, iov, iovcnt, size, to, len, src, done);
 		r = req == NULL ? -ENOMEM : 0;
 	}
 	*status = r;
@@ -248,7 +255,7 @@ send_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	struct dgi_req *req;
 	int r;
 
-	req = accept_one(s, iov, iovcnt, to, done, &r);
+	req = accept_one(s, iov, iovcnt, to, NULL, done, &r);
 	if (req == NULL)
 		return r;
 	req->arg = arg;
@@ -337,8 +344,10 @@ dgram_send_path(struct dgram_socket *s, const void *data, size_t size,
 /* The reply that is not common. */
 static DGI_APART int
 reply(struct dgram_socket *s, const struct iovec *iov,
-    const struct dgram_addr *to)
+    const struct dgram_message *m)
 {
+	const struct dgram_addr *to = m->remote;
+	struct dgi_source src, *from = NULL;
 	struct dgi_req *req;
 	int r;
 
@@ -347,7 +356,14 @@ reply(struct dgram_socket *s, const struct iovec *iov,
 		to = NULL;
 	if (to != NULL && to->len == 0)
 		return -EDESTADDRREQ;
-	req = accept_one(s, iov, 1, to, NULL, &r);
+	/* From the address that was asked, not the one the route prefers. */
+	if (to != NULL && dgi_meta_answer(s, m, &src)) {
+		r = dgi_meta_reserve(s);
+		if (r < 0)
+			return r;
+		from = &src;
+	}
+	req = accept_one(s, iov, 1, to, from, NULL, &r);
 	if (req == NULL)
 		return r;
 	req->flags |= DGI_REQ_REPLY;
@@ -365,9 +381,10 @@ dgram_reply(struct dgram_socket *s, const struct dgram_message *m,
 		return -EINVAL;
 	memcpy(&iov.iov_base, &data, sizeof(data));
 	iov.iov_len = size;
-	if (m->remote == NULL || !is_common(s, data, size, m->remote) ||
+	if (m->remote == NULL || (m->flags & DGRAM_LOCAL) != 0 ||
+	    !is_common(s, data, size, m->remote) ||
 	    !dgi_arena_holds(&s->loop->arena, data, size))
-		return reply(s, &iov, m->remote);
+		return reply(s, &iov, m);
 	if (dgi_list_empty(&s->borrower))
 		dgi_list_append(&s->loop->borrowers, &s->borrower);
 	return send_common(s, &iov, m->remote, NULL, NULL,
@@ -404,6 +421,7 @@ check_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n,
 static int
 copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
 {
+	struct dgi_source src, *from;
 	struct dgi_reqs made;
 	struct dgi_req *req;
 	size_t i, size;
@@ -412,8 +430,11 @@ copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
 	dgi_reqs_init(&made);
 	for (i = 0; i < n; i++) {
 		len = check_datagram(s, &d[i], &size);
+		from = dgi_meta_is_set(&d[i]) ? &src : NULL;
+		if (from != NULL)
+			dgi_meta_of(&d[i], from);
 		req = make_request(s, d[i].iov, d[i].iovcnt, size, d[i].to, len,
-		    NULL);
+		    from, NULL);
 		if (req == NULL) {
 			r = -ENOMEM;
 			break;

@@ -316,6 +316,10 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	s->type = o->type;
 	s->options = *o;
 	s->arg = o->arg;
+	if ((o->want & DGRAM_NO_REMOTE) == 0)
+		s->rx_mode |= DGI_RX_NAMED;
+	if ((o->want & DGI_META_WANT) != 0)
+		s->rx_mode |= DGI_RX_CONTROL;
 	if (o->events != NULL)
 		s->events = *o->events;
 	if (o->device != NULL) {
@@ -431,6 +435,8 @@ dgi_socket_attach(struct dgram_socket *s, int fd)
 
 	r = dgi_arena_reserve(&s->loop->arena, &s->loop->mem,
 	    s->options.max_datagram);
+	if (r == 0 && (s->rx_mode & DGI_RX_CONTROL) != 0)
+		r = dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem);
 	if (r == 0) {
 		s->fd = fd;
 		s->watch.fd = fd;

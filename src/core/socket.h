@@ -111,6 +111,7 @@ struct dgram_socket {
 	char *device;			/* copy, or NULL */
 
 	/* recv.c */
+	unsigned rx_mode;		/* DGI_RX_* */
 	uint64_t last_wait;		/* loop->waits when it was last ready */
 	unsigned streak;		/* 0 quiet, 1 begun, 2 going on */
 	unsigned quiet, patience;	/* visits towards a streak; needed */
@@ -243,6 +244,17 @@ void	dgi_recv_ready(struct dgram_socket *, unsigned events);
 /* What dgram_options say of a new descriptor. */
 int	dgi_option_apply(struct dgram_socket *);
 int	dgi_option_check(const struct dgram_options *);
+
+/* ---- meta.c ---- */
+
+/* Bits of want that control messages serve; those of IP. */
+#define DGI_META_IP	(DGRAM_LOCAL | DGRAM_TTL | DGRAM_TOS)
+#define DGI_META_WANT	(DGI_META_IP | DGRAM_TIME)
+
+/* Asks the kernel for what dgram_options.want says.  -ENOTSUP. */
+int	dgi_meta_apply(struct dgram_socket *);
+/* What came with the datagram in slot i, into its message; and readies both. */
+void	dgi_meta_fill(struct dgram_socket *, unsigned i);
 
 /* ---- unix.c ---- */
 

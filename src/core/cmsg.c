@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Control messages, read and written.
+ */
+
+#include "core/plat.h"
+
+#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <netinet/in.h>
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/addr.h"
+#include "core/cmsg.h"
+
+const struct dgi_cmsg_abi dgi_cmsg_native = {
+	.len_size = sizeof(((struct cmsghdr *)0)->cmsg_len),
+	.socket = SOL_SOCKET,
+	.ip = IPPROTO_IP,
+	.ip6 = IPPROTO_IPV6,
+#if DGI_HAVE_PKTINFO4
+	.pktinfo = IP_PKTINFO,
+	.send_pktinfo = sizeof(struct in_pktinfo),
+#else
+	.pktinfo = DGI_CMSG_NONE,
+#endif
+#if DGI_HAVE_RECVDSTADDR
+	.dstaddr = IP_RECVDSTADDR,
+	.recvif = IP_RECVIF,
+#else
+	.dstaddr = DGI_CMSG_NONE,
+	.recvif = DGI_CMSG_NONE,
+#endif
+#if DGI_HAVE_SENDSRCADDR
+	.send_srcaddr = IP_SENDSRCADDR,
+#else
+	.send_srcaddr = DGI_CMSG_NONE,
+#endif
+#if DGI_HAVE_CMSG_IS_OPTION
+	.ttl = IP_TTL,
+	.tos = IP_TOS,
+#else
+	.ttl = IP_RECVTTL,
+#if DGI_HAVE_RECVTOS
+	.tos = IP_RECVTOS,
+#else
+	.tos = DGI_CMSG_NONE,
+#endif
+#endif
+	.pktinfo6 = IPV6_PKTINFO,
+	.hoplimit = IPV6_HOPLIMIT,
+	.tclass = IPV6_TCLASS,
+	.timestamp = SCM_TIMESTAMP,
+#if DGI_HAVE_TIMESTAMPNS
+	.timestampns = SCM_TIMESTAMPNS,
+#else
+	.timestampns = DGI_CMSG_NONE,
+#endif
+	.rights = SCM_RIGHTS,
+#if DGI_HAVE_SEND_TTL
+	.send_ttl = IP_TTL,
+#else
+	.send_ttl = DGI_CMSG_NONE,
+#endif
+#if DGI_HAVE_SEND_TOS
+	.send_tos = IP_TOS,
+#else
+	.send_tos = DGI_CMSG_NONE,
+#endif
+	.tos_size = DGI_HAVE_SEND_TOS_INT ? sizeof(int) : 1,
+	.mapped_by_ip6 = DGI_HAVE_MAPPED_PKTINFO,
+};
+
+static size_t
+align(const struct dgi_cmsg_abi *abi, size_t n)
+{
+	/* CMSG_SPACE(1) is a header and one unit, CMSG_LEN(0) the header. */
+	const size_t unit = abi->align != 0 ? abi->align :
+	    CMSG_SPACE(1) - CMSG_LEN(0);
+
+	return (n + unit - 1) / unit * unit;
+}
+
+static size_t
+header_size(const struct dgi_cmsg_abi *abi)
+{
+	return align(abi, abi->len_size + 2 * sizeof(int));
+}
+
+/* ---- reading ---- */
+
+struct reader {
+	const struct dgi_cmsg_abi *abi;
+	int family;
+	struct dgram_message *m;
+	struct dgram_addr *local;
+	struct dgi_cmsg_rest *rest;
+};
+
+static unsigned
+word(const unsigned char *p)
+{
+	unsigned v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static void
+arrived_at6(const struct reader *r, const void *addr)
+{
+	struct sockaddr_in6 *in6 = &r->local->u.in6;
+
+	dgi_addr_wildcard(r->local, AF_INET6);
+	memcpy(&in6->sin6_addr, addr, sizeof(in6->sin6_addr));
+	if (dgi_addr_is_multicast(r->local))
+		r->m->flags |= DGRAM_GROUP;
+	r->m->flags |= DGRAM_LOCAL;
+}
+
+static void
+arrived_at(const struct reader *r, const unsigned char *addr)
+{
+	unsigned char mapped[16] = { [10] = 0xff, [11] = 0xff };
+
+	if (r->family == AF_INET6) {
+		memcpy(mapped + 12, addr, 4);
+		arrived_at6(r, mapped);
+	} else {
+		dgi_addr_wildcard(r->local, AF_INET);
+		memcpy(&r->local->u.in.sin_addr, addr, 4);
+		r->m->flags |= DGRAM_LOCAL;
+	}
+	/* 255.255.255.255 */
+	if (word(addr) == UINT32_MAX || dgi_addr_is_multicast(r->local))
+		r->m->flags |= DGRAM_GROUP;
+}
+
+/* struct in_pktinfo. */
+static void
+read_pktinfo(const struct reader *r, const unsigned char *p, size_t size)
+{
+	if (size >= 12) {
+		arrived_at(r, p + 8);
+		r->m->ifindex = word(p);
+		/* An answer comes from another: it was not to us alone. */
+		if (word(p + 4) != 0 && word(p + 4) != word(p + 8))
+			r->m->flags |= DGRAM_GROUP;
+	} else if (size >= 8) {
+		arrived_at(r, p);
+		r->m->ifindex = word(p + 4);
+	}
+}
+
+/* A byte or an int, whatever its name. */
+static void
+read_small(const struct reader *r, const unsigned char *p, size_t size,
+    unsigned flag, uint8_t *v)
+{
+	if (size == 0)
+		return;
+	*v = size >= sizeof(int) ? (uint8_t)word(p) : p[0];
+	r->m->flags |= flag;
+}
+
+/*
+ * Seconds and a fraction of `unit` ns, in the words that the C library and the
+ * kernel agreed on: this system's struct, or two of 64 or of 32 bits.
+ */
+static void
+set_time(const struct reader *r, int64_t s, int64_t fraction, int64_t unit)
+{
+	r->m->time_ns = s * 1000000000 + fraction * unit;
+	r->m->flags |= DGRAM_TIME;
+}
+
+static void
+read_time(const struct reader *r, const unsigned char *p, size_t size, bool ns)
+{
+	const int64_t unit = ns ? 1 : 1000;
+	struct timespec ts;
+	struct timeval tv;
+	int64_t v[2];
+	int32_t w[2];
+
+	if (ns && size == sizeof(ts)) {
+		memcpy(&ts, p, sizeof(ts));
+		set_time(r, ts.tv_sec, ts.tv_nsec, unit);
+	} else if (!ns && size == sizeof(tv)) {
+		memcpy(&tv, p, sizeof(tv));
+		set_time(r, tv.tv_sec, tv.tv_usec, unit);
+	} else if (size == sizeof(v)) {
+		memcpy(v, p, sizeof(v));
+		set_time(r, v[0], v[1], unit);
+	} else if (size == sizeof(w)) {
+		memcpy(w, p, sizeof(w));
+		set_time(r, w[0], w[1], unit);
+	}
+}
+
+static void
+read_ip(const struct reader *r, int type, const unsigned char *p, size_t size)
+{
+	const struct dgi_cmsg_abi *abi = r->abi;
+	uint16_t index;
+
+	if (type == abi->pktinfo) {
+		read_pktinfo(r, p, size);
+	} else if (type == abi->dstaddr && size >= 4) {
+		arrived_at(r, p);
+	} else if (type == abi->recvif && size >= 4) {
+		/* struct sockaddr_dl: length, family, index. */
+		memcpy(&index, p + 2, sizeof(index));
+		r->m->ifindex = index;
+	} else if (type == abi->ttl) {
+		read_small(r, p, size, DGRAM_TTL, &r->m->ttl);
+	} else if (type == abi->tos) {
+		read_small(r, p, size, DGRAM_TOS, &r->m->tos);
+	}
+}
+
+static void
+read_ip6(const struct reader *r, int type, const unsigned char *p, size_t size)
+{
+	const struct dgi_cmsg_abi *abi = r->abi;
+
+	if (type == abi->pktinfo6 && size >= 20) {
+		arrived_at6(r, p);
+		r->m->ifindex = word(p + 16);
+		if (dgi_addr_has_zone(&r->local->u.in6))
+			r->local->u.in6.sin6_scope_id = r->m->ifindex;
+	} else if (type == abi->hoplimit) {
+		read_small(r, p, size, DGRAM_TTL, &r->m->ttl);
+	} else if (type == abi->tclass) {
+		read_small(r, p, size, DGRAM_TOS, &r->m->tos);
+	}
+}
+
+static void
+read_one(const struct reader *r, int level, int type, const unsigned char *p,
+    size_t size)
+{
+	const struct dgi_cmsg_abi *abi = r->abi;
+
+	if (level == abi->ip) {
+		read_ip(r, type, p, size);
+	} else if (level == abi->ip6) {
+		read_ip6(r, type, p, size);
+	} else if (level == abi->socket) {
+		if (type == abi->timestampns) {
+			read_time(r, p, size, true);
+		} else if (type == abi->timestamp) {
+			read_time(r, p, size, false);
+		} else if (type == abi->rights) {
+			r->rest->fds = p;
+			r->rest->nfds = size / sizeof(int);
+		}
+	}
+}
+
+/* cmsg_len, of 4 or 8 bytes; beyond any buffer is beyond this one. */
+static size_t
+read_len(const struct dgi_cmsg_abi *abi, const unsigned char *p)
+{
+	uint64_t v;
+
+	if (abi->len_size == sizeof(unsigned))
+		return word(p);
+	memcpy(&v, p, sizeof(v));
+	return v > SIZE_MAX ? SIZE_MAX : (size_t)v;
+}
+
+void
+dgi_cmsg_parse(const struct dgi_cmsg_abi *abi, const void *control, size_t len,
+    int family, struct dgram_message *m, struct dgram_addr *local,
+    struct dgi_cmsg_rest *rest)
+{
+	const struct reader r = { abi, family, m, local, rest };
+	const size_t head = header_size(abi);
+	const unsigned char *p = control;
+	size_t n;
+
+	m->ifindex = 0;
+	rest->fds = NULL;
+	rest->nfds = 0;
+	while (len >= head) {
+		n = read_len(abi, p);
+		if (n < head || n > len)
+			break;
+		read_one(&r, (int)word(p + abi->len_size),
+		    (int)word(p + abi->len_size + sizeof(int)), p + head,
+		    n - head);
+		n = align(abi, n);
+		if (n > len)
+			break;
+		p += n;
+		len -= n;
+	}
+}
+
+/* ---- writing ---- */
+
+static unsigned char *
+put(const struct dgi_cmsg_abi *abi, unsigned char *p, int level, int type,
+    const void *data, size_t size)
+{
+	const size_t head = header_size(abi);
+	uint64_t len = head + size;
+	unsigned len32 = (unsigned)len;
+
+	if (abi->len_size == sizeof(len32))
+		memcpy(p, &len32, sizeof(len32));
+	else
+		memcpy(p, &len, sizeof(len));
+	memcpy(p + abi->len_size, &level, sizeof(level));
+	memcpy(p + abi->len_size + sizeof(level), &type, sizeof(type));
+	memcpy(p + head, data, size);
+	return p + align(abi, head + size);
+}
+
+static unsigned char *
+put_int(const struct dgi_cmsg_abi *abi, unsigned char *p, int level, int type,
+    int v)
+{
+	return put(abi, p, level, type, &v, sizeof(v));
+}
+
+/* The source of IPv4, four bytes of it at addr; NULL: it cannot be said. */
+static unsigned char *
+put_source(const struct dgi_cmsg_abi *abi, unsigned char *p,
+    const struct dgi_source *s, const unsigned char *addr)
+{
+	unsigned char info[12] = { 0 };
+
+	if (abi->send_pktinfo == 12) {
+		memcpy(info, &s->ifindex, 4);
+		if (s->has_addr)
+			memcpy(info + 4, addr, 4);
+	} else if (abi->send_pktinfo == 8) {
+		if (s->has_addr)
+			memcpy(info, addr, 4);
+		memcpy(info + 4, &s->ifindex, 4);
+	} else if (s->ifindex == 0 && abi->send_srcaddr != DGI_CMSG_NONE) {
+		return put(abi, p, abi->ip, abi->send_srcaddr, addr, 4);
+	} else {
+		return NULL;
+	}
+	return put(abi, p, abi->ip, abi->pktinfo, info, abi->send_pktinfo);
+}
+
+static unsigned char *
+put_source6(const struct dgi_cmsg_abi *abi, unsigned char *p,
+    const struct dgi_source *s)
+{
+	unsigned char info[20] = { 0 };
+
+	if (s->has_addr)
+		memcpy(info, s->addr, 16);
+	memcpy(info + 16, &s->ifindex, 4);
+	return put(abi, p, abi->ip6, abi->pktinfo6, info, sizeof(info));
+}
+
+int
+dgi_cmsg_build(const struct dgi_cmsg_abi *abi, void *control,
+    const struct dgi_source *s, int family, bool mapped)
+{
+	const bool ip4 = family == AF_INET || mapped;
+	unsigned char *begin = control, *p = control, tos;
+
+	memset(control, 0, DGI_CMSG_SEND);
+	if (s->has_addr || s->ifindex != 0) {
+		if (!ip4 || (mapped && abi->mapped_by_ip6))
+			p = put_source6(abi, p, s);
+		else
+			p = put_source(abi, p, s, s->addr + (mapped ? 12 : 0));
+		if (p == NULL)
+			return -ENOTSUP;
+	}
+	if (s->ttl >= 0) {
+		if (ip4 && abi->send_ttl == DGI_CMSG_NONE)
+			return -ENOTSUP;
+		p = put_int(abi, p, ip4 ? abi->ip : abi->ip6,
+		    ip4 ? abi->send_ttl : abi->hoplimit, s->ttl);
+	}
+	if (s->tos >= 0) {
+		if (ip4 && abi->send_tos == DGI_CMSG_NONE)
+			return -ENOTSUP;
+		tos = (unsigned char)s->tos;
+		if (ip4 && abi->tos_size == 1)
+			p = put(abi, p, abi->ip, abi->send_tos, &tos, 1);
+		else
+			p = put_int(abi, p, ip4 ? abi->ip : abi->ip6,
+			    ip4 ? abi->send_tos : abi->tclass, s->tos);
+	}
+	return (int)(p - begin);
+}

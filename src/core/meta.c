@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What is told of a single datagram, and what a single one is sent with: the
+ * bits of dgram_options.want, the members of dgram_message and dgram_datagram
+ * that travel as control messages.
+ *
+ * A socket that was not asked for them does not pass here.
+ */
+
+#include "core/plat.h"
+
+#include <sys/types.h>
+#include <sys/socket.h>
+
+#include <netinet/in.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+#include "core/socket.h"
+
+/* ---- asked for, once for a socket ---- */
+
+static int
+on(const struct dgram_socket *s, int level, int name)
+{
+	const int one = 1;
+	int r;
+
+	r = s->loop->os->setsockopt(s->loop->os, s->fd, level, name, &one,
+	    sizeof(one));
+	/* Headers know more than an older kernel. */
+	return r == -ENOPROTOOPT || r == -EINVAL || r == -EOPNOTSUPP ?
+	    -ENOTSUP : r;
+}
+
+static int
+want_local4(const struct dgram_socket *s)
+{
+	int r = -ENOTSUP;
+
+#if DGI_HAVE_RECVPKTINFO4
+	r = on(s, IPPROTO_IP, IP_RECVPKTINFO);
+#elif DGI_HAVE_PKTINFO4
+	r = on(s, IPPROTO_IP, IP_PKTINFO);
+#endif
+#if DGI_HAVE_RECVDSTADDR
+	if (r == -ENOTSUP) {
+		r = on(s, IPPROTO_IP, IP_RECVDSTADDR);
+		if (r == 0)
+			(void)on(s, IPPROTO_IP, IP_RECVIF);
+	}
+#endif
+	return r;
+}
+
+static int
+want_ttl4(const struct dgram_socket *s)
+{
+	return on(s, IPPROTO_IP, IP_RECVTTL);
+}
+
+static int
+want_tos4(const struct dgram_socket *s)
+{
+#if DGI_HAVE_RECVTOS
+	return on(s, IPPROTO_IP, IP_RECVTOS);
+#else
+	(void)s;
+	return -ENOTSUP;
+#endif
+}
+
+static int
+want_time(const struct dgram_socket *s)
+{
+#if DGI_HAVE_TIMESTAMPNS
+	if (on(s, SOL_SOCKET, SO_TIMESTAMPNS) == 0)
+		return 0;
+#endif
+	return on(s, SOL_SOCKET, SO_TIMESTAMP);
+}
+
+/* An option of IPv6, and on a socket of both that of IPv4 for the other half. */
+static int
+want_either(const struct dgram_socket *s, int name6,
+    int (*want4)(const struct dgram_socket *))
+{
+	int r;
+
+	if (s->type == DGRAM_UDP4)
+		return want4(s);
+	r = on(s, IPPROTO_IPV6, name6);
+	/* Not every system takes it; then that half is not told. */
+	if (r == 0 && !s->options.ipv6_only && DGI_HAVE_MAPPED)
+		(void)want4(s);
+	return r;
+}
+
+int
+dgi_meta_apply(struct dgram_socket *s)
+{
+	const unsigned want = s->options.want;
+	int r = 0;
+
+	if ((want & DGI_META_WANT) == 0)
+		return 0;
+	if (s->type == DGRAM_UNIX && (want & DGI_META_IP) != 0)
+		return -ENOTSUP;
+	if ((want & DGRAM_LOCAL) != 0)
+		r = want_either(s, IPV6_RECVPKTINFO, want_local4);
+	if (r == 0 && (want & DGRAM_TTL) != 0)
+		r = want_either(s, IPV6_RECVHOPLIMIT, want_ttl4);
+	if (r == 0 && (want & DGRAM_TOS) != 0)
+		r = want_either(s, IPV6_RECVTCLASS, want_tos4);
+	if (r == 0 && (want & DGRAM_TIME) != 0)
+		r = want_time(s);
+	return r;
+}
+
+/* ---- told ---- */
+
+void
+dgi_meta_fill(struct dgram_socket *s, unsigned i)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct dgi_arena *a = &s->loop->arena;
+	struct msghdr *h = &a->rx[i].msg_hdr;
+	struct dgram_message *m = &a->messages[i];
+	struct dgram_addr *local = &a->rx_control[i].local;
+	struct dgi_cmsg_rest rest;
+	size_t k;
+	int fd;
+
+	dgi_cmsg_parse(&dgi_cmsg_native, h->msg_control, h->msg_controllen,
+	    s->family, m, local, &rest);
+	/* Nobody asked for descriptors, but they are open in this process. */
+	for (k = 0; k < rest.nfds; k++) {
+		memcpy(&fd, (const char *)rest.fds + k * sizeof(fd),
+		    sizeof(fd));
+		(void)os->close(os, fd);
+	}
+#if DGI_HAVE_MSG_MCAST
+	if ((h->msg_flags & (MSG_BCAST | MSG_MCAST)) != 0)
+		m->flags |= DGRAM_GROUP;
+#endif
+	h->msg_controllen = sizeof(a->rx_control[i].bytes);
+	/* configure() may have switched others on. */
+	m->flags &= s->options.want | DGRAM_TRUNCATED | DGRAM_GROUP;
+	m->local = NULL;
+	if ((m->flags & DGRAM_LOCAL) != 0) {
+		local->u.in.sin_port = s->local.u.in.sin_port;
+		m->local = local;
+	} else {
+		m->flags &= ~DGRAM_GROUP;
+	}
+}
+
+/* ---- sent with ---- */
+
+static bool
+is_set_small(int v, bool also_zero)
+{
+	return v > 0 || (v == 0 && also_zero);
+}
+
+static bool
+is_link_local(const struct dgram_addr *a)
+{
+	const unsigned char *b = (const void *)&a->u.in.sin_addr;
+
+	if (a->u.sa.sa_family == AF_INET6)
+		return IN6_IS_ADDR_LINKLOCAL(&a->u.in6.sin6_addr);
+	return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
+}
+
+static void
+set_addr(struct dgi_source *src, const struct dgram_addr *a)
+{
+	src->has_addr = true;
+	if (a->u.sa.sa_family == AF_INET)
+		memcpy(src->addr, &a->u.in.sin_addr, 4);
+	else
+		memcpy(src->addr, &a->u.in6.sin6_addr, 16);
+}
+
+void
+dgi_meta_of(const struct dgram_datagram *d, struct dgi_source *src)
+{
+	memset(src, 0, sizeof(*src));
+	src->ttl = src->tos = -1;
+	src->ifindex = d->ifindex;
+	if (d->from != NULL && !dgi_addr_is_any(d->from)) {
+		set_addr(src, d->from);
+		if (src->ifindex == 0 && d->from->u.sa.sa_family == AF_INET6)
+			src->ifindex = d->from->u.in6.sin6_scope_id;
+	}
+	if (is_set_small(d->ttl, (d->flags & DGRAM_SET_TTL) != 0))
+		src->ttl = (short)d->ttl;
+	if (is_set_small(d->tos, (d->flags & DGRAM_SET_TOS) != 0))
+		src->tos = (short)d->tos;
+}
+
+static bool
+is_to_mapped(const struct dgram_socket *s, const struct dgram_addr *to)
+{
+	return s->type == DGRAM_UDP6 &&
+	    dgi_addr_is_mapped(to != NULL ? to : &s->peer);
+}
+
+int
+dgi_meta_check(struct dgram_socket *s, const struct dgram_datagram *d)
+{
+	unsigned char control[DGI_CMSG_SEND];
+	struct dgi_source src;
+	bool mapped;
+	int r;
+
+	if ((d->flags & ~(DGRAM_SET_TTL | DGRAM_SET_TOS)) != 0 ||
+	    d->ttl < -1 || d->ttl > UINT8_MAX || d->tos < -1 ||
+	    d->tos > UINT8_MAX || d->ifindex > INT_MAX)
+		return -EINVAL;
+	if (d->fds != NULL || d->nfds != 0 || s->type == DGRAM_UNIX)
+		return -ENOTSUP;
+	mapped = is_to_mapped(s, d->to);
+	if (d->from != NULL) {
+		r = dgi_addr_check(d->from, s->family);
+		if (r < 0)
+			return r;
+		/* IPv4 does not go out from an address of IPv6. */
+		if (s->type == DGRAM_UDP6 && !dgi_addr_is_any(d->from) &&
+		    dgi_addr_is_mapped(d->from) != mapped)
+			return -EINVAL;
+	}
+	dgi_meta_of(d, &src);
+	r = dgi_cmsg_build(&dgi_cmsg_native, control, &src, s->family, mapped);
+	return r < 0 ? r : dgi_meta_reserve(s);
+}
+
+int
+dgi_meta_reserve(struct dgram_socket *s)
+{
+	return dgi_arena_reserve_tx(&s->loop->arena, &s->loop->mem);
+}
+
+bool
+dgi_meta_answer(const struct dgram_socket *s, const struct dgram_message *m,
+    struct dgi_source *src)
+{
+	/* One address: it is the source anyway. */
+	if ((m->flags & DGRAM_LOCAL) == 0 || m->local == NULL ||
+	    s->type == DGRAM_UNIX || !dgi_addr_is_any(&s->local) ||
+	    m->local->u.sa.sa_family != s->family)
+		return false;
+	memset(src, 0, sizeof(*src));
+	src->ttl = src->tos = -1;
+	/*
+	 * The interface pins the route, and what was asked through one router may
+	 * be answered through another: only where an address means nothing
+	 * without it.
+	 */
+	if ((m->flags & DGRAM_GROUP) == 0)
+		set_addr(src, m->local);
+	if (dgi_addr_is_multicast(m->local) || is_link_local(m->local))
+		src->ifindex = m->ifindex;
+	if (s->type == DGRAM_UDP4 && dgi_cmsg_native.send_pktinfo == 0)
+		src->ifindex = 0;
+	return src->has_addr || src->ifindex != 0;
+}
+
+void
+dgi_meta_attach(struct dgram_socket *s, unsigned i,
+    const struct dgi_source *src)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	struct msghdr *m = &a->tx[i].msg_hdr;
+	struct dgram_addr to = { .len = 0 };
+	int n;
+
+	if (m->msg_name != NULL) {
+		to.len = m->msg_namelen;
+		memcpy(&to.u, m->msg_name, m->msg_namelen);
+	}
+	n = dgi_cmsg_build(&dgi_cmsg_native, a->tx_control[i].bytes, src,
+	    s->family, is_to_mapped(s, to.len > 0 ? &to : NULL));
+	/* Checked when it was accepted: it is not negative. */
+	if (n <= 0)
+		return;
+	m->msg_control = a->tx_control[i].bytes;
+	m->msg_controllen = (unsigned)n;
+	a->tx_controls = i + 1;
+}

@@ -83,11 +83,11 @@ attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
 
 /*
  * Headers from tx[at] on for an array, as far as its datagrams are not late: how
- * many.
+ * many.  meta: some of them are sent with more.
  */
 static unsigned
 fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
-    unsigned at, unsigned most)
+    bool meta, unsigned at, unsigned most)
 {
 	struct dgi_mmsg *tx = s->loop->arena.tx + at;
 	unsigned n;
@@ -103,7 +103,7 @@ fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
 			header(&tx[n], d->iov, d->iovcnt, &d->to->u,
 			    s->addr_len != 0 ? s->addr_len :
 			    (socklen_t)dgi_addr_check(d->to, AF_UNIX));
-		if (dgi_meta_is_set(d))
+		if (meta && dgi_meta_is_set(d))
 			attach(s, at + n, d);
 	}
 	return n;
@@ -185,7 +185,7 @@ fill(struct dgram_socket *s, unsigned most)
 			if (left == 0)
 				break;
 			k = fill_array(s, r->u.batch.v + r->u.batch.pos, left,
-			    n, most - n);
+			    (r->flags & DGI_REQ_META) != 0, n, most - n);
 			n += k;
 			if (k < left)
 				break;
@@ -435,7 +435,8 @@ dgi_queue_flush_now(struct dgram_socket *s)
 }
 
 int
-dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
+dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
+    bool meta)
 {
 	const struct dgi_mmsg *tx = s->loop->arena.tx;
 	size_t sent = 0, bytes;
@@ -444,7 +445,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 
 	s->loop->arena.tx_common = 0;
 	while (sent < n && sent < INT_MAX - s->loop->batch) {
-		k = fill_array(s, d + sent, n - sent, 0, s->loop->batch);
+		k = fill_array(s, d + sent, n - sent, meta, 0, s->loop->batch);
 		r = k == 0 ? -ETIMEDOUT : transmit(s, k);
 		if (r > 0) {
 			for (i = 0, bytes = 0; i < r; i++) {

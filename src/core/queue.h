@@ -32,7 +32,8 @@
 #define DGI_REQ_REPLY	0x020u	/* a failure is only counted */
 #define DGI_REQ_ARRAY	0x040u	/* iov is allocated */
 #define DGI_REQ_PIECES	0x080u	/* iovcnt is not 1 */
-#define DGI_REQ_META	0x800u	/* a struct dgi_source lies behind addr */
+#define DGI_REQ_META	0x800u	/* a struct dgi_source lies behind addr; of an
+				   array: some members say more */
 #define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES | DGI_REQ_META)
 #define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
@@ -227,9 +228,9 @@ size_t	dgi_queue_bound(const struct dgram_socket *);
 static inline bool
 dgi_meta_is_set(const struct dgram_datagram *d)
 {
-	return (d->flags | d->ifindex) != 0 || d->from != NULL ||
-	    (unsigned)(d->ttl + 1) > 1 || (unsigned)(d->tos + 1) > 1 ||
-	    d->fds != NULL || d->nfds != 0;
+	return ((uintptr_t)d->from | (uintptr_t)d->fds | d->nfds | d->flags |
+	    d->ifindex) != 0 || (unsigned)(d->ttl + 1) > 1 ||
+	    (unsigned)(d->tos + 1) > 1;
 }
 
 /* Can it be sent so?  Reserves what that takes. */
@@ -251,7 +252,8 @@ void	dgi_queue_flush(struct dgram_socket *, size_t most);
 /* The same with all there is, also if it waits for something. */
 void	dgi_queue_flush_now(struct dgram_socket *);
 /* Sends now, past the empty queue: how many of n went, or why none. */
-int	dgi_queue_try(struct dgram_socket *, struct dgram_datagram *, size_t n);
+int	dgi_queue_try(struct dgram_socket *, struct dgram_datagram *, size_t n,
+	    bool meta);
 /* The queue is shorter: drain may be owed, a socket that ends may close. */
 void	dgi_queue_changed(struct dgram_socket *);
 /* -EAGAIN and -ENOBUFS: waits as each must. */

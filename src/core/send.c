@@ -111,10 +111,13 @@ check_peer(const struct dgram_socket *s, const struct dgram_addr *to,
 	return size > UDP4_MOST ? check_large(s, &s->peer, size) : 0;
 }
 
-/* The length of the address (0: the connected peer), or an error. */
+/*
+ * The length of the address (0: the connected peer), or an error.  *meta becomes
+ * true if it says more.
+ */
 static inline int
 check_datagram(struct dgram_socket *s, const struct dgram_datagram *d,
-    size_t *size)
+    size_t *size, bool *meta)
 {
 	int len, r;
 
@@ -124,6 +127,7 @@ check_datagram(struct dgram_socket *s, const struct dgram_datagram *d,
 	len = check_peer(s, d->to, *size);
 	if (len < 0 || !dgi_meta_is_set(d))
 		return len;
+	*meta = true;
 	r = dgi_meta_check(s, d);
 	return r < 0 ? r : len;
 }
@@ -393,24 +397,31 @@ dgram_reply(struct dgram_socket *s, const struct dgram_message *m,
 
 /* ---- many ---- */
 
-/* Checks all of them; their bytes in sum. */
+/* Of an array: bytes, how many have a deadline, whether some say more. */
+struct tally {
+	size_t bytes, deadlines;
+	bool meta;
+};
+
+/* Checks all of them. */
 static int
 check_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n,
-    size_t *sum, size_t *deadlines)
+    struct tally *t)
 {
-	size_t i, size;
+	size_t i, size, sum = 0, deadlines = 0;
+	bool meta = false;
 	int r;
 
-	*sum = *deadlines = 0;
 	for (i = 0; i < n; i++) {
-		r = check_datagram(s, &d[i], &size);
+		r = check_datagram(s, &d[i], &size, &meta);
 		if (r < 0)
 			return r;
-		if (size > SIZE_MAX - *sum)
+		if (size > SIZE_MAX - sum)
 			return -EMSGSIZE;
-		*sum += size;
-		*deadlines += d[i].deadline_ns != 0;
+		sum += size;
+		deadlines += d[i].deadline_ns != 0;
 	}
+	*t = (struct tally){ sum, deadlines, meta };
 	return 0;
 }
 
@@ -426,12 +437,14 @@ copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
 	struct dgi_req *req;
 	size_t i, size;
 	int r = 0, len;
+	bool meta;
 
 	dgi_reqs_init(&made);
 	for (i = 0; i < n; i++) {
-		len = check_datagram(s, &d[i], &size);
-		from = dgi_meta_is_set(&d[i]) ? &src : NULL;
-		if (from != NULL)
+		meta = false;
+		len = check_datagram(s, &d[i], &size, &meta);
+		from = meta ? &src : NULL;
+		if (meta)
 			dgi_meta_of(&d[i], from);
 		req = make_request(s, d[i].iov, d[i].iovcnt, size, d[i].to, len,
 		    from, NULL);
@@ -463,8 +476,8 @@ int
 dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
     dgram_done_fn *done, void *arg)
 {
-	size_t sum, deadlines;
 	struct dgi_req *req;
+	struct tally t;
 	int r;
 
 	if (s == NULL || (d == NULL && n > 0) || n > INT_MAX)
@@ -472,10 +485,10 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	r = check_running(s);
 	if (r < 0)
 		return r;
-	r = check_all(s, d, n, &sum, &deadlines);
+	r = check_all(s, d, n, &t);
 	if (r < 0)
 		return r;
-	r = dgi_queue_admit(s, n, sum);
+	r = dgi_queue_admit(s, n, t.bytes);
 	if (r == 0)
 		r = dgi_state_ready_to_send(s);
 	if (r < 0)
@@ -490,8 +503,10 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	req->u.batch.v = d;
 	req->u.batch.n = n;
 	req->u.batch.pos = req->u.batch.went = 0;
-	s->deadlines += deadlines;
-	dgi_queue_push(s, req, n, sum);
+	if (t.meta)
+		req->flags |= DGI_REQ_META;
+	s->deadlines += t.deadlines;
+	dgi_queue_push(s, req, n, t.bytes);
 	dgi_queue_watch_deadlines(s);
 	return 0;
 }
@@ -500,20 +515,21 @@ int
 dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 {
 	size_t i, size;
+	bool meta = false;
 	int r;
 
 	if (s == NULL || (d == NULL && n > 0) || n > INT_MAX)
 		return -EINVAL;
 	r = check_running(s);
 	for (i = 0; i < n && r >= 0; i++)
-		r = check_datagram(s, &d[i], &size);
+		r = check_datagram(s, &d[i], &size, &meta);
 	if (r >= 0 && n > 0)
 		r = dgi_state_ready_to_send(s);
 	if (r < 0 || n == 0)
 		return r < 0 ? r : 0;
 	if (s->queue.head != NULL || !dgi_state_can_send(s))
 		return -EAGAIN;
-	return dgi_queue_try(s, d, n);
+	return dgi_queue_try(s, d, n, meta);
 }
 
 int

@@ -318,6 +318,49 @@ BACKEND_TEST(embed, refusal_long_after_the_last_turn)
 	free_fault_loop(l, &os);
 }
 
+/* A backend that refuses a change until it is told to. */
+static struct dgi_poller_ops stubborn;
+static const struct dgi_poller_ops *real;
+static int refuse;
+
+static int
+stubborn_set(struct dgi_poller *p, const struct dgi_interest *in,
+    unsigned have, unsigned want)
+{
+	return refuse != 0 && want != 0 ? refuse : real->set(p, in, have, want);
+}
+
+/* A change that could not be made shortens the timeout, which is told. */
+BACKEND_TEST(embed, refused_interest)
+{
+	struct foreign f;
+	struct dgram_addr from;
+	struct peer p;
+	int fd;
+
+	if (!enter(&f, backend))
+		return;
+	real = f.l->poller.ops;
+	stubborn = *real;
+	stubborn.set = stubborn_set;
+	f.l->poller.ops = &stubborn;
+	fd = bare_socket(DGRAM_UDP4, &from);
+	peer_open_bound(&p, f.l, DGRAM_UDP4, NULL);
+	OK(dgram_pause(p.s));
+	check_idle(&f);
+	refuse = -ENOSPC;
+	OK(dgram_resume(p.s));
+	cr_assert(is_readable(&f), "who sleeps without end is not told");
+	turn_wait(f.l, 0);
+	cr_assert(dgram_loop_timeout(f.l) >= 0);
+	refuse = 0;
+	bare_send(fd, &p.addr, 1);
+	WAIT_UNTIL(&f, p.got == 1);
+	check_idle(&f);
+	close(fd);
+	free_loop(f.l);
+}
+
 /* Asked for inside of a callback, and what that callback changes. */
 static void
 ask(struct peer *p, enum event e, const struct dgram_message *m, size_t n)

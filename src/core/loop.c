@@ -344,7 +344,7 @@ dgram_loop_fd(struct dgram_loop *l)
 	l->embedded = true;
 	if (!l->running) {
 		leave(l);
-		if (due_in(l, l->now) == 0)
+		if (due_in(l, l->now) >= 0)
 			dgi_wake_tell(l);
 	}
 	return l->poller.fd;

@@ -143,8 +143,12 @@ dgi_watch_want(struct dgram_watch *w, unsigned want)
 			w->next->prev = &w->next;
 		l->changed = w;
 	}
-	if (l->outside)
-		dgi_watch_apply(l);
+	if (!l->outside)
+		return;
+	dgi_watch_apply(l);
+	/* Refused: it is tried again soon, which shortens the timeout. */
+	if (l->changed != NULL)
+		dgi_loop_tell(l);
 }
 
 void

@@ -79,6 +79,12 @@ test_run_until(struct dgram_loop *loop, bool (*cond)(void *), void *arg, int ms)
 	return true;
 }
 
+bool
+test_emulated(void)
+{
+	return getenv("DGT_EMULATED") != NULL;
+}
+
 int
 test_count_fds(void)
 {

@@ -89,6 +89,12 @@ struct dgram_loop	*test_loop(const char *backend);
 bool	test_run_until(struct dgram_loop *, bool (*cond)(void *), void *arg,
 	    int ms);
 
+/*
+ * The program runs under user-mode emulation of another processor, which does
+ * not pass all there is to the kernel; DGT_EMULATED in the environment says so.
+ */
+bool	test_emulated(void);
+
 /* Open descriptors below 1024. */
 int	test_count_fds(void);
 

@@ -125,6 +125,11 @@ TEST(format, ipv6_as_inet_ntop)
 	unsigned group, i, mask, round, v;
 	unsigned char *bytes = a.u.in6.sin6_addr.s6_addr;
 
+	b = parsed("0:0:1:0:0:1:1:1", 80);
+	cr_assert(inet_ntop(AF_INET6, &b.u.in6.sin6_addr, text, sizeof(text)) !=
+	    NULL);
+	if (strcmp(text, "0:0:1::1:1:1") == 0)
+		cr_skip_test("inet_ntop(3) shortens the second of equal runs");
 	for (round = 0; round < 10; round++) {
 		for (mask = 0; mask < 256; mask++) {
 			for (i = group = 0; i < 8; i++) {

@@ -88,8 +88,10 @@ BACKEND_TEST(option, ttl_of_mapped_traffic)
 		struct cmsghdr align;
 		char room[64];
 	} control;
-	struct msghdr m = { .msg_control = &control,
-	    .msg_controllen = sizeof(control) };
+	char byte;
+	struct iovec iov = { &byte, sizeof(byte) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_control = &control, .msg_controllen = sizeof(control) };
 	struct cmsghdr *c;
 	int fd, on = 1, ttl = 0;
 
@@ -285,9 +287,12 @@ BACKEND_TEST(option, device)
 	int fds = test_count_fds(), fd;
 
 	peer_open_bound(&p, l, DGRAM_UDP4, &o);
-	cr_assert_eq(getsockopt(dgram_fileno(p.s), SOL_SOCKET,
-	    SO_BINDTODEVICE, name, &len), 0);
-	cr_assert(strcmp(name, "lo") == 0, "%s", name);
+	/* User-mode emulation can set the option and not get it. */
+	if (!test_emulated()) {
+		cr_assert_eq(getsockopt(dgram_fileno(p.s), SOL_SOCKET,
+		    SO_BINDTODEVICE, name, &len), 0);
+		cr_assert(strcmp(name, "lo") == 0, "%s", name);
+	}
 	fd = bare_socket(DGRAM_UDP4, &from);
 	bare_send(fd, &p.addr, 1);
 	RUN_UNTIL(l, p.got == 1);
@@ -371,8 +376,11 @@ BACKEND_TEST(option, multicast_all)
 {
 #if DGI_HAVE_MULTICAST_ALL
 	static struct peer p;
-	struct dgram_loop *l = test_loop(backend);
+	struct dgram_loop *l;
 
+	if (test_emulated())
+		cr_skip_test("no IP_MULTICAST_ALL under user-mode emulation");
+	l = test_loop(backend);
 	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
 	cr_assert_eq(option(&p, IPPROTO_IP, IP_MULTICAST_ALL), 0);
 	if (have_ipv6()) {

@@ -104,11 +104,12 @@ TEST(os, errno_is_kept)
 	const struct dgi_os *os;
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	struct sockaddr *sa = (struct sockaddr *)&sin;
-	struct msghdr msg = { 0 };
+	char buf[10] = "";
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct dgi_mmsg mmsg[2] = { 0 };
 	struct stat st;
 	socklen_t len = sizeof(sin);
-	char buf[10] = "";
 	int fd, value = 1;
 	size_t i;
 	long r;

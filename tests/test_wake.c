@@ -307,12 +307,15 @@ static volatile sig_atomic_t handler_errno, handler_result;
 static void
 on_signal(int sig)
 {
+	int saved_errno = errno;
+
 	errno = 4711;
 	if (sig == SIGUSR1)
 		dgram_loop_stop(handler_loop);
 	else
 		handler_result = dgram_loop_wake(handler_loop);
 	handler_errno = errno;
+	errno = saved_errno;
 }
 
 /* From a handler, also when the event is as full as it can be. */

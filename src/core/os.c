@@ -226,10 +226,12 @@ static int
 os_sendmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
 {
 #if DGI_HAVE_MMSG
-	int r;
+	int r, errno_before = errno;
 
 	(void)os;
 	CALL(r, sendmmsg(fd, m, n, SEND_FLAGS));
+	/* musl calls sendmsg(2) n times and leaves the last one's error. */
+	errno = errno_before;
 	return r;
 #else
 	(void)os, (void)fd, (void)m, (void)n;

@@ -13,6 +13,9 @@
 
 #include "core/loop.h"
 
+/* What the kernel lacks has no other faults. */
+static bool no_recvmmsg, no_sendmmsg;
+
 static struct fault_os *
 of(const struct dgi_os *os)
 {
@@ -189,8 +192,13 @@ static int
 f_recvmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n,
     int flags)
 {
-	int v = verdict(os, FAULT_RECVMMSG, fd);
+	int v;
 
+	if (no_recvmmsg) {
+		of(os)->entry[FAULT_RECVMMSG].calls++;
+		return -ENOSYS;
+	}
+	v = verdict(os, FAULT_RECVMMSG, fd);
 	if (v > 0 && (unsigned)v < n)
 		n = (unsigned)v;
 	return v < 0 ? v : dgi_os_real.recvmmsg(os, fd, m, n, flags);
@@ -199,8 +207,13 @@ f_recvmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n,
 static int
 f_sendmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
 {
-	int v = send_verdict(os, FAULT_SENDMMSG, fd, n), r;
+	int v, r;
 
+	if (no_sendmmsg) {
+		of(os)->entry[FAULT_SENDMMSG].calls++;
+		return -ENOSYS;
+	}
+	v = send_verdict(os, FAULT_SENDMMSG, fd, n);
 	if (v > 0 && (unsigned)v < n)
 		n = (unsigned)v;
 	if (v < 0)
@@ -285,6 +298,8 @@ f_free(void *p, size_t size, void *arg)
 void
 fault_init(struct fault_os *f)
 {
+	no_recvmmsg = !test_has("recvmmsg");
+	no_sendmmsg = !test_has("sendmmsg");
 	memset(f, 0, sizeof(*f));
 	f->os = dgi_os_real;
 	f->os.socket = f_socket;

@@ -7,7 +7,11 @@
 #include "test.h"
 
 #include <sys/types.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#if DGI_HAVE_EPOLL
+#include <sys/epoll.h>
+#endif
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,6 +81,40 @@ test_run_until(struct dgram_loop *loop, bool (*cond)(void *), void *arg, int ms)
 			nanosleep(&pause, NULL);
 	}
 	return true;
+}
+
+static bool
+ask_for(const char *call)
+{
+	int r = 0;
+#if DGI_HAVE_MMSG
+	char byte = 0;
+	struct iovec iov = { &byte, sizeof(byte) };
+	struct mmsghdr m = { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } };
+#endif
+
+	errno = 0;
+#if DGI_HAVE_MMSG
+	if (strcmp(call, "recvmmsg") == 0)
+		r = recvmmsg(-1, &m, 1, 0, NULL);
+	else if (strcmp(call, "sendmmsg") == 0)
+		r = sendmmsg(-1, &m, 1, 0);
+#endif
+#if DGI_HAVE_EPOLL
+	if (strcmp(call, "epoll_create1") == 0)
+		r = epoll_create1(-1);
+#endif
+	return r == -1 && errno != ENOSYS;
+}
+
+bool
+test_has(const char *call)
+{
+	int saved_errno = errno;
+	bool has = ask_for(call);
+
+	errno = saved_errno;
+	return has;
 }
 
 bool

@@ -90,6 +90,12 @@ bool	test_run_until(struct dgram_loop *, bool (*cond)(void *), void *arg,
 	    int ms);
 
 /*
+ * The kernel has recvmmsg, sendmmsg or epoll_create1: an old one may not, nor one
+ * under a filter (enosys.c).  Asks the kernel, not the library.
+ */
+bool	test_has(const char *call);
+
+/*
  * The program runs under user-mode emulation of another processor, which does
  * not pass all there is to the kernel; DGT_EMULATED in the environment says so.
  */

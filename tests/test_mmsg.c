@@ -467,8 +467,8 @@ TEST(mmsg, other_errors_do_not_switch)
 	int i, later = 0;
 
 	fake_init(&f, &st, false);
-	if (!DGI_HAVE_MMSG)
-		cr_skip_test("no recvmmsg");
+	if (!test_has("recvmmsg") || !test_has("sendmmsg"))
+		cr_skip_test("no recvmmsg or sendmmsg");
 	fill_tx(&b, 4, &to);
 	for (i = 1; i <= 3; i++) {
 		cr_assert_eq(dgi_mmsg_send(&f.os, &mm, -1, b.m, 4), -EBADF);

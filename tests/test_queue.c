@@ -148,6 +148,8 @@ BACKEND_TEST(queue, drain_at_half)
 	struct dgram_options o = { .send_queue_count = 100 };
 	int script[300], i;
 
+	if (!test_has("sendmmsg"))
+		cr_skip_test("no sendmmsg");
 	enter(backend, DGRAM_UDP4, &o);
 	sc.p.hook = drain_hook;
 	fault_sends(&sc.f, -EAGAIN);

@@ -7,6 +7,8 @@
 #	make test-mini		the same with a small runner, which needs nothing
 #	make demo		echo over udp4, udp6 and unix paths
 #	make check		the tests and all that can be checked
+#	make check-matrix	the tests on other processors, C libraries and
+#				kernels, each also alone: make check-tsan
 #	make install		PREFIX, DESTDIR
 #	make bench		against the bare system calls
 #
@@ -143,6 +145,20 @@ check: test check-layers check-symbols check-headers check-readme check-install 
 	check-static \
 	check-man check-mutants
 
+# The tests with the small runner, elsewhere; matrix.sh says what each is.
+MATRIX =	check-tsan check-asan check-musl check-m32 check-s390x \
+	check-armv7 check-enosys
+
+${MATRIX}:
+	@MAKE="${MAKE}" TESTS="${TESTS}" WERROR="${WERROR}" \
+	    sh tests/matrix.sh ${O} ${@:check-%=%}
+
+check-matrix: ${MATRIX}
+
+${O}/enosys: Makefile tests/enosys.c
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_USER} tests/enosys.c ${LDFLAGS} -o $@
+
 check-layers:
 	@sh tests/check-layers.sh
 
@@ -237,7 +253,8 @@ clean:
 	rm -rf ${O}
 
 .PHONY: all tests test tests-mini test-mini check check-layers check-symbols check-headers \
-	check-readme check-install check-static check-man check-mutants examples demo \
+	check-readme check-install check-static check-man check-mutants \
+	check-matrix ${MATRIX} examples demo \
 	bench bench-instructions size install uninstall clean FORCE
 
 -include ${OBJS:%=%.d} ${TEST_BINS:%=%.d} ${TEST_HELP:%=%.d}

@@ -52,18 +52,18 @@ skip() {
 	skipped=$((skipped + 1))
 }
 
-# A program that can be built so, and runs: cc, flags, what to link with.
+# A program that can be built so, and runs: cc, flags, what to link with, header.
 can() {
-	printf '%s\n' '#include <stdio.h>' '#include <sys/epoll.h>' \
-	    'int main(void) { return puts("runs") < 0; }' > "$tmp/can.c"
+	printf '%s\n' '#include <stdio.h>' '#include <sys/socket.h>' \
+	    "#include <${4:-errno.h}>" 'int main(void) { return puts("runs") < 0; }' > "$tmp/can.c"
 	# shellcheck disable=SC2086
 	$1 $2 "$tmp/can.c" $3 -pthread -o "$tmp/can" > "$tmp/log" 2>&1 || {
-		skip "$1 builds nothing here"
+		skip "nothing is built by $1 $2 here"
 		return 1
 	}
 	# shellcheck disable=SC2086
 	[ "$(${DGT_EXEC:-} "$tmp/can" 2>&1)" = runs ] || {
-		skip "what $1 builds does not run here"
+		skip "what $1 $2 builds does not run here"
 		return 1
 	}
 }
@@ -170,7 +170,7 @@ armv7)
 	;;
 enosys)
 	dir=$out/enosys
-	can "$gcc" "-O1" "" || finish
+	can "$gcc" "-O1" "" linux/seccomp.h || finish
 	build "$dir" "$dir/enosys" "$gcc" "-O1 -g" "" || finish
 	"$dir/enosys" eventfd2 -- true > "$tmp/log" 2>&1
 	[ $? -ne 77 ] || {

@@ -151,6 +151,19 @@ print_failure(int status, FILE *out)
 		    strchr(line, '\n') != NULL ? "" : "\n");
 }
 
+/* What a test that did not fail has to say. */
+static void
+print_notes(FILE *out)
+{
+	char line[1024];
+
+	rewind(out);
+	while (fgets(line, sizeof(line), out) != NULL) {
+		if (strncmp(line, "NOTE ", 5) == 0)
+			printf("    %s", line);
+	}
+}
+
 static int
 is_wanted(const struct mini_test *t, int argc, char **argv)
 {
@@ -190,6 +203,8 @@ main(int argc, char **argv)
 		n[end]++;
 		if (end == 1)
 			print_failure(status, out);
+		else
+			print_notes(out);
 		fclose(out);
 	}
 	if (list)

@@ -7,6 +7,7 @@
  *
  *	test_x [--list] [pattern...]	patterns of fnmatch(3) for suite::name
  *
+ * Lines that a test prints are shown if it fails, or if they begin with NOTE.
  * One process for each test, one test after the other.  How it ended is its
  * exit status, so that what a sanitizer finds at the end counts.
  */

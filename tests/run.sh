@@ -112,6 +112,7 @@ for program in "$@"; do
 	fi
 	printf '  %-20s %s\n' "$name" "$counts"
 
+	sed -n 's/^NOTE /    &/p' "$tmp/out"
 	# The skipped with their reason, the failed with their messages.
 	awk '
 	/^(not )?ok - / { show = 0 }

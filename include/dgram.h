@@ -158,7 +158,11 @@ int	dgram_loop_run_once(struct dgram_loop *, int timeout_ms);
 void	dgram_loop_stop(struct dgram_loop *);
 /* Any thread, signal handler.  Ends one wait; keeps errno. */
 int	dgram_loop_wake(struct dgram_loop *);
-/* Any thread.  fn runs once on the loop's thread, in order per thread. */
+/*
+ * Any thread.  fn runs once on the loop's thread, in order per thread: in a turn,
+ * or in dgram_loop_free().  While that calls back, -ECANCELED; no thread may be
+ * in here, in stop or in wake when it is done with that.  -ENOMEM.
+ */
 int	dgram_loop_post(struct dgram_loop *, void (*fn)(void *arg), void *arg);
 /*
  * For use inside of another loop: a descriptor that is readable when

@@ -144,6 +144,14 @@ run_queue(struct dgi_queue *q)
 		t->run(t);
 }
 
+/* Something is to be called without waiting first. */
+static bool
+is_owed(const struct dgram_loop *l)
+{
+	return l->tasks.head != NULL || l->closes.head != NULL ||
+	    dgi_wake_has_posts(l);
+}
+
 int
 dgram_loop_free(struct dgram_loop *l)
 {
@@ -168,7 +176,9 @@ dgram_loop_free(struct dgram_loop *l)
 		m = DGI_CONTAINER(i, struct dgi_member, all);
 		m->ops->end(m);
 	}
-	while (l->tasks.head != NULL || l->closes.head != NULL) {
+	/* A callback may be where the program ends a thread that still posts. */
+	while (is_owed(l)) {
+		dgi_wake_run_posts(l);
 		run_queue(&l->tasks);
 		run_queue(&l->closes);
 	}
@@ -206,14 +216,6 @@ dgi_loop_flush_dirty(struct dgram_loop *l)
 		dgi_list_remove(&m->dirty);
 		m->ops->flush(m);
 	}
-}
-
-/* Something is to be called without waiting first. */
-static bool
-is_owed(const struct dgram_loop *l)
-{
-	return l->tasks.head != NULL || l->closes.head != NULL ||
-	    dgi_wake_has_posts(l);
 }
 
 static bool

@@ -8,6 +8,20 @@
  * push onto an empty list has to wake the loop.  Stop is a flag, wake nothing
  * but the event; both may be called by a signal handler, a post not: it
  * allocates.
+ *
+ * None is forgotten.  After each take one push finds the list empty, and its
+ * signal follows.  The event is cleared only by a wait whose turn takes the list
+ * behind it, and that take sees what was pushed before a signal that it cleared;
+ * of a later signal the event stays readable.  So whatever lies on the list
+ * while the loop sleeps lies above a push whose signal is still to come, which
+ * is why the loop may look at the list and at the flag with relaxed loads
+ * before it waits.  (A poster that is held up in between holds up those above
+ * it, too; one that is cancelled there, for good: see dgram_loop(3).)
+ *
+ * A push is a read-modify-write of what the push before it has released, so the
+ * one acquire of the taker is enough for all of them.  Since nothing but the
+ * whole list is ever taken, a head that was freed and has come back as another
+ * post is still the head: the swap is right to succeed.
  */
 
 #include "core/plat.h"

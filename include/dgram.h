@@ -156,7 +156,7 @@ int	dgram_loop_run(struct dgram_loop *);
 int	dgram_loop_run_once(struct dgram_loop *, int timeout_ms);
 /* Any thread, signal handler.  Stays until a run consumes it. */
 void	dgram_loop_stop(struct dgram_loop *);
-/* Any thread, signal handler.  Ends one wait; keeps errno. */
+/* Any thread, signal handler.  Ends one wait, this or the next; keeps errno. */
 int	dgram_loop_wake(struct dgram_loop *);
 /*
  * Any thread.  fn runs once on the loop's thread, in order per thread: in a turn,

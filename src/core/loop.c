@@ -244,6 +244,27 @@ due_in(const struct dgram_loop *l, uint64_t now)
 	    l->changed != NULL ? RETRY_NS : -1);
 }
 
+/*
+ * The report of a wake in front.  It is over by this wait; one that a callback
+ * makes, or another thread meanwhile, is for the next and must not be cleared
+ * with it.
+ */
+static void
+put_wake_first(const struct dgram_loop *l, struct dgi_report *reports, int n)
+{
+	struct dgi_report first;
+	int i;
+
+	for (i = 1; i < n; i++) {
+		if (reports[i].slot != l->wake_watch.slot)
+			continue;
+		first = reports[i];
+		reports[i] = reports[0];
+		reports[0] = first;
+		return;
+	}
+}
+
 /* Waits, and serves what is ready. */
 static int
 wait_and_dispatch(struct dgram_loop *l, int64_t timeout_ns)
@@ -258,6 +279,7 @@ wait_and_dispatch(struct dgram_loop *l, int64_t timeout_ns)
 	n = l->poller.ops->wait(&l->poller,
 	    shorter(timeout_ns, due_in(l, l->now)), reports, DGI_REPORTS);
 	dgram_loop_update(l);
+	put_wake_first(l, reports, n);
 	for (i = 0; i < n; i++)
 		dgi_watch_dispatch(l, &reports[i]);
 	return n < 0 ? n : 0;

@@ -67,7 +67,7 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/unix.o ${O}/core/stats.o
 
 TESTS =	list heap mem os mmsg addr format err poller arena loop timer watch \
-	wake embed fork socket state adopt access recv send queue flush option unix stats \
+	wake threads embed fork socket state adopt access recv send queue flush option unix stats \
 	faults rules
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o

@@ -6,6 +6,7 @@
 #	make test		the tests; installs Criterion if it is missing
 #	make test-mini		the same with a small runner, which needs nothing
 #	make demo		echo over udp4, udp6 and unix paths
+#	make demo-embed		echo inside of the loops of libevent and libuv
 #	make check		the tests and all that can be checked
 #	make check-matrix	the tests on other processors, C libraries and
 #				kernels, each also alone: make check-tsan
@@ -75,8 +76,11 @@ TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o
 MINI_BINS =	${TESTS:%=${O}/mini/test_%}
 MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o ${O}/mini/mini.o
 
-EXAMPLES =	echo unix_echo syslogd demo
+EXAMPLES =	echo unix_echo syslogd daemon demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
+# The loop inside of others' loops, embed_ and the name that pkg-config knows.
+EMBEDS =	embed_libevent embed_libuv
+EMBED_BINS =	${EMBEDS:%=${O}/examples/%}
 
 BENCH_BINS =	${O}/bench/pps ${O}/bench/instr ${O}/bench/rawinstr
 
@@ -143,7 +147,7 @@ test-mini: ${MINI_BINS}
 
 check: test check-layers check-symbols check-headers check-readme check-install \
 	check-static \
-	check-man check-mutants
+	check-man check-mutants demo demo-embed
 
 # The tests with the small runner, elsewhere; matrix.sh says what each is.
 MATRIX =	check-tsan check-asan check-musl check-m32 check-s390x \
@@ -198,6 +202,23 @@ examples: ${EXAMPLE_BINS}
 
 demo: ${EXAMPLE_BINS}
 	@${O}/examples/demo ${O}/examples
+
+# Left out, and said so, where the other library is not there.
+${EMBED_BINS}: Makefile ${O}/libdgram.a
+	@mkdir -p ${@D}
+	${Q}lib=${@:${O}/examples/embed_%=%}; \
+	if ! pkg-config --exists $$lib 2> /dev/null; then \
+		echo "  SKIP $@: pkg-config finds no $$lib"; \
+		exit 0; \
+	fi; \
+	echo "  CC   $@"; \
+	${CC_USER} $$(pkg-config --cflags $$lib) man/examples/embed_$$lib.c \
+	    ${O}/libdgram.a $$(pkg-config --libs $$lib) ${LDFLAGS} -o $@
+
+examples-embed: ${EMBED_BINS}
+
+demo-embed: ${O}/examples/demo ${EMBED_BINS}
+	@${O}/examples/demo ${O}/examples ${EMBEDS}
 
 # The bare loops of raw.c know nothing of the library.
 ${O}/bench/raw.o: Makefile
@@ -254,9 +275,10 @@ clean:
 
 .PHONY: all tests test tests-mini test-mini check check-layers check-symbols check-headers \
 	check-readme check-install check-static check-man check-mutants \
-	check-matrix ${MATRIX} examples demo \
+	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
 	bench bench-instructions size install uninstall clean FORCE
 
 -include ${OBJS:%=%.d} ${TEST_BINS:%=%.d} ${TEST_HELP:%=%.d}
 -include ${MINI_BINS:%=%.d} ${MINI_HELP:%=%.d}
--include ${EXAMPLE_BINS:%=%.d} ${BENCH_BINS:%=%.d} ${O}/bench/raw.o.d
+-include ${EXAMPLE_BINS:%=%.d} ${EMBED_BINS:%=%.d}
+-include ${BENCH_BINS:%=%.d} ${O}/bench/raw.o.d

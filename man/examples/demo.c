@@ -3,17 +3,21 @@
 /*
  * demo: the echo examples at work, over udp4, udp6 and unix_dgram.
  *
- *	demo directory-of-the-examples
+ *	demo directory-of-the-examples [server ...]
  *
  * For each type it starts the server as a program of its own, keeps a window of
  * 8 datagrams in flight to it, compares every byte that comes back and says who
  * sent what to whom, how many came back and how fast.  Ends with 0 only if
- * every byte came back.  A system without IPv6 is told so.
+ * every byte came back, each server ended on SIGTERM, and no path was left.  A
+ * system without IPv6 is told so.
+ *
+ * With servers it shows these, over udp4; one that was not built is left out.
  */
 
 #include <sys/types.h>
 #include <sys/wait.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,85 +170,162 @@ exchange(struct run *run, enum dgram_type type, const char *own_path)
 	return r < 0 ? r : 0;
 }
 
-/* Starts a server and reads "listening on ..." from it; its pid, or -1. */
-static pid_t
-start(const char *dir, const char *program, const char *a, const char *b,
-    char address[160])
-{
-	char path[512];
-	int out[2];
-	pid_t pid;
-	FILE *f;
+/* ---- the servers ---- */
 
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, program);
-	if (pipe(out) < 0)
-		return -1;
-	(void)fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		(void)dup2(out[1], STDOUT_FILENO);
-		(void)close(out[0]);
-		(void)close(out[1]);
-		(void)execl(path, program, a, b, (char *)NULL);
-		_exit(127);
-	}
-	(void)close(out[1]);
-	f = fdopen(out[0], "r");
-	address[0] = '\0';
-	if (f != NULL) {
-		if (fscanf(f, "listening on %159[^\n]", address) != 1)
-			address[0] = '\0';
-		(void)fclose(f);
-	}
-	return pid;
+/* A server to show: its program and its arguments, of which "" is the path. */
+struct show {
+	const char *title;
+	enum dgram_type type;
+	const char *program, *args[2];
+	bool is_daemon;		/* prints its pid and goes into the background */
+};
+
+struct server {
+	char address[160];
+	pid_t pid;
+	bool is_daemon;
+	int alive;		/* at its end when the process is gone */
+};
+
+static void
+execute(const struct show *w, const char *dir, const char *path)
+{
+	const char *args[2];
+	char program[512];
+	int k;
+
+	(void)snprintf(program, sizeof(program), "%s/%s", dir, w->program);
+	for (k = 0; k < 2; k++)
+		args[k] = w->args[k] == NULL || *w->args[k] != '\0' ?
+		    w->args[k] : path;
+	(void)execl(program, w->program, args[0], args[1], (char *)NULL);
+	_exit(127);
 }
 
-/* 0 if the server ended as it should. */
-static int
-finish(pid_t pid)
+/* What it says: "listening on ...", and of a daemon "pid ...". */
+static bool
+read_greeting(struct server *v, FILE *f)
 {
-	int status;
+	long pid;
 
-	(void)kill(pid, SIGTERM);
-	if (waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+	if (fscanf(f, "listening on %159[^\n]", v->address) != 1)
+		return false;
+	if (!v->is_daemon)
+		return true;
+	/* The one that was started has ended, which is its success. */
+	if (fscanf(f, " pid %ld", &pid) != 1 || pid <= 1 ||
+	    waitpid(v->pid, NULL, 0) != v->pid)
+		return false;
+	v->pid = (pid_t)pid;
+	return true;
 }
 
 static bool
-demonstrate(enum dgram_type type, const char *name, const char *dir,
-    const char *tmp)
+start(struct server *v, const struct show *w, const char *dir,
+    const char *path)
 {
-	char address[160], server[128], own[128];
-	static struct run run;
-	pid_t pid;
-	int r = 0;
+	int out[2], alive[2];
+	bool ok = false;
+	FILE *f;
 
+	memset(v, 0, sizeof(*v));
+	v->is_daemon = w->is_daemon;
+	if (pipe(out) < 0 || pipe(alive) < 0)
+		return false;
+	(void)fflush(stdout);
+	v->pid = fork();
+	if (v->pid == 0) {
+		(void)dup2(out[1], STDOUT_FILENO);
+		(void)close(out[0]);
+		(void)close(out[1]);
+		(void)close(alive[0]);
+		execute(w, dir, path);
+	}
+	(void)close(out[1]);
+	(void)close(alive[1]);
+	v->alive = alive[0];
+	f = fdopen(out[0], "r");
+	if (f != NULL) {
+		ok = v->pid > 0 && read_greeting(v, f);
+		(void)fclose(f);
+	}
+	return ok;
+}
+
+/* Nobody has its end of the pipe any more. */
+static bool
+is_gone(const struct server *v)
+{
+	struct pollfd p = { .fd = v->alive, .events = POLLIN };
+	char c;
+
+	return poll(&p, 1, 10000) == 1 && read(v->alive, &c, 1) == 0;
+}
+
+/* True if the server ended as it should. */
+static bool
+finish(const struct server *v)
+{
+	bool ok = false;
+	int status;
+
+	if (v->pid > 0) {
+		(void)kill(v->pid, SIGTERM);
+		ok = is_gone(v) && (v->is_daemon ||
+		    (waitpid(v->pid, &status, 0) == v->pid &&
+		    WIFEXITED(status) && WEXITSTATUS(status) == 0));
+	}
+	(void)close(v->alive);
+	return ok;
+}
+
+/* "port 7", "127.0.0.1:7", "[::1]:7" */
+static int
+port_of(const char *address)
+{
+	const char *p = address + strlen(address);
+
+	while (p > address && p[-1] >= '0' && p[-1] <= '9')
+		p--;
+	return atoi(p);
+}
+
+static unsigned shown;
+
+static bool
+demonstrate(const struct show *w, const char *dir, const char *tmp)
+{
+	char path[128], own[128];
+	static struct run run;
+	struct server server;
+	int r;
+
+	shown++;
 	memset(&run, 0, sizeof(run));
-	(void)snprintf(server, sizeof(server), "%s/server", tmp);
+	(void)snprintf(path, sizeof(path), "%s/server", tmp);
 	(void)snprintf(own, sizeof(own), "%s/client", tmp);
-	printf("%s\n", name);
-	pid = type == DGRAM_UNIX ?
-	    start(dir, "unix_echo", "server", server, address) :
-	    start(dir, "echo", name, "0", address);
-	if (pid < 0 || address[0] == '\0') {
-		if (pid > 0)
-			(void)finish(pid);
+	printf("%s\n", w->title);
+	if (!start(&server, w, dir, path)) {
+		(void)finish(&server);
 		printf("  the server did not start\n");
 		return false;
 	}
-	if (type == DGRAM_UNIX)
-		r = dgram_addr_unix(&run.server, server);
+	if (w->type == DGRAM_UNIX)
+		r = dgram_addr_unix(&run.server, path);
 	else
 		r = dgram_addr_parse(&run.server,
-		    type == DGRAM_UDP4 ? "127.0.0.1" : "::1",
-		    atoi(strrchr(address, ' ') + 1));
+		    w->type == DGRAM_UDP4 ? "127.0.0.1" : "::1",
+		    port_of(server.address));
 	if (r == 0)
-		r = exchange(&run, type, own);
+		r = exchange(&run, w->type, own);
 	if (r < 0)
 		printf("  %s\n", dgram_strerror(r));
-	if (finish(pid) < 0) {
+	if (!finish(&server)) {
 		printf("  the server did not end well\n");
+		run.failed = true;
+	}
+	if (access(path, F_OK) == 0) {
+		printf("  the server left its path behind\n");
 		run.failed = true;
 	}
 	printf("  %u sent, %u came back, %u of them wrong; %llu bytes", run.sent,
@@ -276,14 +357,55 @@ has_ipv6(void)
 	return r == 0;
 }
 
+static bool
+demonstrate_all(const char *dir, const char *tmp)
+{
+	static const struct show shows[] = {
+		{ "udp4", DGRAM_UDP4, "echo", { "udp4", "0" }, false },
+		{ "udp6", DGRAM_UDP6, "echo", { "udp6", "0" }, false },
+		{ "unix_dgram", DGRAM_UNIX, "unix_echo", { "server", "" },
+		    false },
+		{ "udp4, in the background", DGRAM_UDP4, "daemon",
+		    { "0", NULL }, true },
+		{ "unix_dgram, in the background", DGRAM_UNIX, "daemon",
+		    { "", NULL }, true },
+	};
+	bool ok = true;
+	size_t i;
+
+	for (i = 0; i < sizeof(shows) / sizeof(shows[0]); i++) {
+		if (shows[i].type == DGRAM_UDP6 && !has_ipv6())
+			printf("udp6\n  left out: no IPv6 loopback here\n");
+		else
+			ok = demonstrate(&shows[i], dir, tmp) && ok;
+	}
+	return ok;
+}
+
+static bool
+demonstrate_one(const char *program, const char *dir, const char *tmp)
+{
+	const struct show w = { program, DGRAM_UDP4, program,
+	    { "0", NULL }, false };
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, program);
+	if (access(path, X_OK) == 0)
+		return demonstrate(&w, dir, tmp);
+	printf("%s\n  left out: not built here\n", program);
+	return true;
+}
+
 int
 main(int argc, char **argv)
 {
 	char tmp[] = "/tmp/dgram-demo.XXXXXX";
 	bool ok = true;
+	int i;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: demo directory-of-the-examples\n");
+	if (argc < 2) {
+		fprintf(stderr,
+		    "usage: demo directory-of-the-examples [server ...]\n");
 		return 2;
 	}
 	if (mkdtemp(tmp) == NULL) {
@@ -292,16 +414,15 @@ main(int argc, char **argv)
 	}
 	printf("libdgram %s: echo, %u datagrams, %u in flight\n",
 	    dgram_version(), COUNT, WINDOW);
-	ok = demonstrate(DGRAM_UDP4, "udp4", argv[1], tmp) && ok;
-	if (has_ipv6())
-		ok = demonstrate(DGRAM_UDP6, "udp6", argv[1], tmp) && ok;
-	else
-		printf("udp6\n  left out: no IPv6 loopback here\n");
-	ok = demonstrate(DGRAM_UNIX, "unix_dgram", argv[1], tmp) && ok;
+	if (argc == 2)
+		ok = demonstrate_all(argv[1], tmp);
+	for (i = 2; i < argc; i++)
+		ok = demonstrate_one(argv[i], argv[1], tmp) && ok;
 	if (rmdir(tmp) < 0) {
 		perror("demo: a path was left behind");
 		ok = false;
 	}
-	printf("%s\n", ok ? "Every byte came back." : "FAILED");
+	printf("%s\n", !ok ? "FAILED" : shown > 0 ? "Every byte came back." :
+	    "Nothing was shown.");
 	return ok ? 0 : 1;
 }

@@ -7,7 +7,7 @@
  *
  * libevent has a timer of its own, which tells each second how many datagrams
  * were answered, and the signals: SIGTERM and SIGINT end it.  To put one loop
- * into the other takes an event for the descriptor, an event for the timeout and
+ * into the other takes an event for the descriptor, another for the timeout and
  * the two functions turn() and arm().
  *
  * The port is one of the loopback: echo.c tells what an echo for others has to

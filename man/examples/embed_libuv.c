@@ -6,9 +6,9 @@
  *	embed_libuv port
  *
  * libuv has a timer of its own, which tells each second how many datagrams were
- * answered, and the signals: SIGTERM and SIGINT end it.  To put one loop into the
- * other takes a uv_poll_t for the descriptor, a uv_timer_t for the timeout and
- * the functions turn() and arm().
+ * answered, and the signals: SIGTERM and SIGINT end it.  To put one loop into
+ * the other takes a uv_poll_t for the descriptor, a uv_timer_t for the timeout
+ * and the functions turn() and arm().
  *
  * The port is one of the loopback: echo.c tells what an echo for others has to
  * look at.

@@ -47,7 +47,9 @@ DEPS =		-MMD -MP -MF $@.d -MT $@
 # flags of the user come last and win.
 CC_ALL =	${CC} -std=c11 -Iinclude -Isrc ${DEPS} ${WARN} ${WERROR} \
 		${SECTIONS} ${CPPFLAGS} ${CFLAGS}
-CC_TEST =	${CC} -std=c11 -Iinclude -Isrc -Itests ${DEPS} ${WARN} \
+# The fake <sys/event.h> is for a system that has none.
+CC_TEST =	${CC} -std=c11 -Iinclude -Isrc -Itests \
+		-idirafter tests/fake ${DEPS} ${WARN} \
 		${WERROR} ${CPPFLAGS} ${CFLAGS}
 CC_USER =	${CC} -std=gnu11 -Iinclude ${DEPS} ${WARN} ${WERROR} \
 		${CPPFLAGS} ${CFLAGS}
@@ -67,14 +69,16 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/option.o \
 	${O}/core/unix.o ${O}/core/stats.o
 
-TESTS =	list heap mem os mmsg addr format err poller arena loop timer watch \
-	wake threads embed fork socket state adopt access recv send queue flush option unix stats \
-	faults rules
+TESTS =	list heap mem os mmsg addr format err fake_kqueue poller \
+	arena loop timer watch wake threads embed fork socket state adopt \
+	access recv send queue flush option unix stats faults rules
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
-TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o
+TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
+	${O}/tests/fake_kqueue.o ${O}/tests/bsd_os.o
 # The same with the small runner.
 MINI_BINS =	${TESTS:%=${O}/mini/test_%}
-MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o ${O}/mini/mini.o
+MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
+	${O}/mini/fake_kqueue.o ${O}/mini/bsd_os.o ${O}/mini/mini.o
 
 EXAMPLES =	echo unix_echo syslogd daemon demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}

@@ -61,7 +61,8 @@ Q =	${Q_${V}}
 OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/cmsg.o \
 	${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
-	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/poll.o \
+	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/kqueue.o \
+	${O}/poll/poll.o \
 	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \
 	${O}/core/fork.o ${O}/core/arena.o \
 	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
@@ -69,16 +70,18 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/option.o \
 	${O}/core/unix.o ${O}/core/stats.o
 
-TESTS =	list heap mem os mmsg addr format err fake_kqueue poller \
+TESTS =	list heap mem os mmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
-	access recv send queue flush option unix stats faults rules
+	access recv send queue flush option unix stats faults rules bsd
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
-	${O}/tests/fake_kqueue.o ${O}/tests/bsd_os.o
+	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \
+	${O}/tests/bsd_os.o
 # The same with the small runner.
 MINI_BINS =	${TESTS:%=${O}/mini/test_%}
 MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
-	${O}/mini/fake_kqueue.o ${O}/mini/bsd_os.o ${O}/mini/mini.o
+	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
+	${O}/mini/bsd_os.o ${O}/mini/mini.o
 
 EXAMPLES =	echo unix_echo syslogd daemon demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}

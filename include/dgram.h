@@ -189,7 +189,7 @@ int	dgram_loop_fork(struct dgram_loop *, unsigned flags);
 /* Monotonic clock, ns, as read last: at each turn and by _update. */
 uint64_t	dgram_loop_now(const struct dgram_loop *);
 void	dgram_loop_update(struct dgram_loop *);
-/* "epoll", "poll"; static. */
+/* "epoll", "kqueue", "poll"; static. */
 const char	*dgram_loop_backend(const struct dgram_loop *);
 /*
  * Bytes that the loop holds now, and the most that it may hold with its present

@@ -73,6 +73,7 @@
 #define BACKEND_TEST(suite, name)					\
 	static void suite##_##name##_body(const char *backend);		\
 	TEST_ON_BACKEND(suite, name, epoll)				\
+	TEST_ON_BACKEND(suite, name, kqueue)				\
 	TEST_ON_BACKEND(suite, name, poll)				\
 	static void suite##_##name##_body(const char *backend)
 

@@ -395,8 +395,12 @@ child_has_no_descriptors(void)
 	CHILD(getrlimit(RLIMIT_NOFILE, &rl) == 0);
 	last = dup(0);
 	CHILD(last >= 0 && close(last) == 0);
-	/* The first one that is to be made fails, then the second, ... */
-	for (i = 0; i < 8; i++) {
+	/*
+	 * The first one that is to be made fails, then the second, ...  The
+	 * number of a kqueue, which is not inherited, is free among others that
+	 * are not.
+	 */
+	for (i = 0; i < 64; i++) {
 		none = rl;
 		none.rlim_cur = (rlim_t)(last + i);
 		CHILD(setrlimit(RLIMIT_NOFILE, &none) == 0);

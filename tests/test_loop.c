@@ -248,7 +248,8 @@ TEST(loop, best_backend)
 	struct dgram_loop *l = test_loop(NULL);
 
 	cr_assert_eq(strcmp(dgram_loop_backend(l),
-	    test_has("epoll_create1") ? "epoll" : "poll"), 0);
+	    test_has("epoll_create1") ? "epoll" :
+	    DGI_HAVE_KQUEUE ? "kqueue" : "poll"), 0);
 	dgram_loop_free(l);
 }
 
@@ -333,7 +334,7 @@ BACKEND_TEST(loop, new_without_descriptors)
 		o.backend = backend;
 		cr_assert_eq(errno, 4711);
 		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
-		if (room == 0 || strcmp(backend, "epoll") == 0)
+		if (room == 0 || strcmp(backend, "poll") != 0)
 			cr_assert_eq(r[0], -EMFILE);
 		if (room == 0 || test_has("epoll_create1"))
 			cr_assert_eq(r[1], -EMFILE);

@@ -8,12 +8,14 @@
 
 #include <sys/resource.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include <netinet/in.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -705,6 +707,96 @@ BACKEND_TEST(poller, out_of_memory)
 	close_both(p);
 }
 
+/*
+ * A child of fork(2) forgets: it has no descriptor more or less than before, and
+ * what its parent has registered is reported to its parent.
+ */
+BACKEND_TEST(poller, forget_in_a_child)
+{
+	int fds = -1, p[2], q[2], status;
+	pid_t pid;
+
+	make_pipe(p);
+	make_pipe(q);
+	fds = test_count_fds();
+	start(backend);
+	cr_assert_eq(set(p[0], 0, DGRAM_READABLE), 0);
+	cr_assert_eq(set(q[0], 0, DGI_ERROR), 0);
+	pid = fork();
+	if (pid == 0) {
+		errno = POISON;
+		poller.ops->forget(&poller);
+		status = 1 * (errno != POISON) | 2 * (mem.held != 0) |
+		    4 * (!test_alloc_clean(&alloc)) |
+		    8 * (test_count_fds() != fds);
+		/* One of its own may be made in its place. */
+		if (dgi_poller_open(&poller, &mem, backend) < 0 ||
+		    set(q[0], 0, DGRAM_READABLE) < 0)
+			status |= 16;
+		put_byte(q[1]);
+		if (only(q[0]) != DGRAM_READABLE)
+			status |= 32;
+		poller.ops->close(&poller);
+		_exit(status);
+	}
+	cr_assert(pid > 0);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status));
+	cr_assert_eq(WEXITSTATUS(status), 0, "%x", WEXITSTATUS(status));
+	cr_assert_eq(only(p[0]), 0);
+	put_byte(p[1]);
+	cr_assert_eq(only(p[0]), DGRAM_READABLE);
+	cr_assert_eq(set(p[0], DGRAM_READABLE, 0), 0);
+	cr_assert_eq(only(p[0]), 0);
+	close_both(p);
+	close_both(q);
+	end();
+}
+
+/* A wait on a kernel object that somebody has closed is an error. */
+BACKEND_TEST(poller, closed_object)
+{
+	struct dgi_report r[4];
+	int p[2];
+
+	start(backend);
+	make_pipe(p);
+	if (poller.fd >= 0) {
+		cr_assert_eq(close(poller.fd), 0);
+		errno = POISON;
+		cr_assert_eq(wait_for(LONG, r, 4), -EBADF);
+		cr_assert(set(p[0], 0, DGRAM_READABLE) < 0);
+		cr_assert_eq(errno, POISON);
+		/* So that end() closes no other's. */
+		poller.fd = -1;
+	}
+	close_both(p);
+	end();
+}
+
+/* Others may wait for a loop's descriptor: it is readable if there is a report. */
+BACKEND_TEST(poller, is_polled)
+{
+	struct pollfd f = { .events = POLLIN };
+	int p[2];
+
+	start(backend);
+	f.fd = poller.fd;
+	make_pipe(p);
+	cr_assert_eq(set(p[0], 0, DGRAM_READABLE), 0);
+	cr_assert_eq(poll(&f, 1, 0), 0);
+	put_byte(p[1]);
+	if (poller.fd >= 0) {
+		cr_assert_eq(poll(&f, 1, 0), 1);
+		cr_assert_eq(only(p[0]), DGRAM_READABLE);
+		cr_assert_eq(poll(&f, 1, 0), 1, "level-triggered");
+		cr_assert_eq(set(p[0], DGRAM_READABLE, 0), 0);
+		cr_assert_eq(poll(&f, 1, 0), 0);
+	}
+	close_both(p);
+	end();
+}
+
 /* Random interest and readiness, against what it must be. */
 BACKEND_TEST(poller, random_against_oracle)
 {
@@ -762,4 +854,127 @@ BACKEND_TEST(poller, random_against_oracle)
 	for (i = 0; i < 16; i++)
 		close_both(sv[i]);
 	end();
+}
+
+#define CHURNED	12
+#define CHURN	6000
+
+/* Reports of a wait by slot; the same events by other words are the same. */
+static void
+look(struct dgi_poller *p, const uint32_t *gen, unsigned *events)
+{
+	/* kqueue(2) needs room for two, before they are one. */
+	struct dgi_report r[2 * CHURNED];
+	int i, n;
+
+	memset(events, 0, CHURNED * sizeof(*events));
+	n = p->ops->wait(p, 0, r, 2 * CHURNED);
+	cr_assert(n >= 0);
+	for (i = 0; i < n; i++) {
+		cr_assert(r[i].slot < CHURNED);
+		cr_assert_eq(events[r[i].slot], 0, "twice in a wait");
+		cr_assert_eq(r[i].gen, gen[r[i].slot], "of another's");
+		cr_assert(r[i].events != 0);
+		events[r[i].slot] = r[i].events;
+	}
+}
+
+static void
+set_all(struct dgi_poller *p, size_t n, const struct dgi_interest *in,
+    unsigned have, unsigned want, int expect)
+{
+	int r;
+
+	while (n-- > 0) {
+		r = p[n].ops->set(&p[n], in, have, want);
+		cr_assert_eq(r, expect, "%s: %d, not %d", p[n].ops->name, r,
+		    expect);
+	}
+}
+
+/*
+ * All backends of this system beside each other, over the same datagram sockets:
+ * they come, go with a word or without, are watched for this and that, and get
+ * datagrams, of which some are empty.  At each step all say the same.
+ */
+TEST(poller, backends_agree)
+{
+	static const char *const names[] = { "poll", "epoll", "kqueue" };
+	static const unsigned wants[] = { 0, DGRAM_READABLE, DGRAM_WRITABLE,
+	    DGRAM_READABLE | DGRAM_WRITABLE, DGI_ERROR,
+	    DGI_ERROR | DGRAM_READABLE };
+	struct dgi_poller p[3];
+	struct dgi_interest in;
+	unsigned events[3][CHURNED], seed = 20240611, want[CHURNED] = { 0 }, to;
+	uint32_t gen[CHURNED] = { 0 };
+	size_t k, n = 0;
+	int i, round, sv[CHURNED][2];
+	char buf[4];
+
+	test_alloc_init(&alloc);
+	dgi_mem_init(&mem, &alloc.allocator);
+	for (k = 0; k < 3; k++)
+		n += dgi_poller_open(&p[n], &mem, names[k]) == 0;
+	if (n < 2)
+		cr_skip_test("one backend on this system");
+	for (i = 0; i < CHURNED; i++)
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, sv[i]), 0);
+	for (round = 0; round < CHURN; round++) {
+		i = rand_r(&seed) % CHURNED;
+		in = (struct dgi_interest){ sv[i][0], (uint32_t)i, gen[i] };
+		switch (rand_r(&seed) % 7) {
+		case 0:
+		case 1:
+			to = wants[rand_r(&seed) % 6];
+			if (want[i] == 0)
+				in.gen = ++gen[i];
+			set_all(p, n, &in, want[i], to, 0);
+			want[i] = to;
+			break;
+		case 2:
+			/* Whoever has it keeps it. */
+			in.gen += 1000;
+			if (want[i] != 0)
+				set_all(p, n, &in, 0, DGRAM_READABLE, -EEXIST);
+			break;
+		case 3:
+			if (rand_r(&seed) % 2 == 0) {
+				set_all(p, n, &in, want[i], 0, 0);
+				want[i] = 0;
+			}
+			close_both(sv[i]);
+			/* poll(2) must have seen it before the number is new. */
+			for (k = 0; k < n; k++)
+				look(&p[k], gen, events[k]);
+			set_all(p, n, &in, want[i], 0, 0);
+			want[i] = 0;
+			cr_assert_eq(socketpair(AF_UNIX, SOCK_DGRAM, 0, sv[i]),
+			    0);
+			break;
+		case 4:
+		case 5:
+			(void)send(sv[i][1], "abc", (size_t)rand_r(&seed) % 4,
+			    MSG_DONTWAIT);
+			break;
+		default:
+			while (recv(sv[i][0], buf, sizeof(buf),
+			    MSG_DONTWAIT) >= 0 && rand_r(&seed) % 4 != 0)
+				continue;
+			break;
+		}
+		for (k = 0; k < n; k++)
+			look(&p[k], gen, events[k]);
+		for (k = 1; k < n; k++) {
+			for (i = 0; i < CHURNED; i++)
+				cr_assert_eq(events[k][i], events[0][i],
+				    "round %d: %s %x, %s %x for %x", round,
+				    p[k].ops->name, events[k][i],
+				    p[0].ops->name, events[0][i], want[i]);
+		}
+	}
+	for (i = 0; i < CHURNED; i++)
+		close_both(sv[i]);
+	while (n-- > 0)
+		p[n].ops->close(&p[n]);
+	cr_assert(test_alloc_clean(&alloc));
 }

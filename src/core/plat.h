@@ -70,6 +70,12 @@
 #define DGI_HAVE_EPOLL	DGI_OS_LINUX
 #endif
 
+/* kqueue(2), FreeBSD 4.1 and all that took it from there. */
+#if !defined(DGI_HAVE_KQUEUE)
+#define DGI_HAVE_KQUEUE	(DGI_OS_FREEBSD || DGI_OS_DRAGONFLY || \
+	DGI_OS_NETBSD || DGI_OS_OPENBSD || DGI_OS_MACOS)
+#endif
+
 /* POLLRDHUP, Linux 2.6.17. */
 #if !defined(DGI_HAVE_POLLRDHUP)
 #define DGI_HAVE_POLLRDHUP	DGI_OS_LINUX

@@ -14,10 +14,7 @@
 
 #include "core/plat.h"
 
-#include <sys/stat.h>
-
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 
@@ -71,21 +68,15 @@ poll_close(struct dgi_poller *p)
 static int
 make_room(struct table *t, struct dgi_mem *mem, int fd)
 {
-	size_t room = t->room == 0 ? 8 : t->room * 2, npos;
+	size_t room = t->room == 0 ? 8 : t->room * 2;
 	struct pollfd *fds;
 	struct owner *owners;
 	uint32_t *pos;
 
-	if ((size_t)fd >= t->npos) {
-		npos = ((size_t)fd + 64) / 64 * 64;
-		pos = dgi_mem_grow(mem, t->pos, t->npos * sizeof(*pos),
-		    npos * sizeof(*pos));
-		if (pos == NULL)
-			return -ENOMEM;
-		memset(pos + t->npos, 0, (npos - t->npos) * sizeof(*pos));
-		t->pos = pos;
-		t->npos = npos;
-	}
+	pos = dgi_poller_room(mem, t->pos, &t->npos, sizeof(*pos), fd);
+	if (pos == NULL)
+		return -ENOMEM;
+	t->pos = pos;
 	if (t->n < t->room)
 		return 0;
 	owners = dgi_mem_alloc(mem, room * sizeof(*owners));
@@ -116,21 +107,6 @@ drop(struct table *t, size_t i)
 	t->fds[i] = t->fds[t->n];
 	t->owners[i] = t->owners[t->n];
 	t->pos[t->fds[i].fd] = (uint32_t)i + 1;
-}
-
-/* What epoll(7) would say of a descriptor, so that backends do not differ. */
-static int
-check_fd(int fd)
-{
-	struct stat st;
-	int saved_errno = errno, r = 0;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		r = -EBADF;
-	else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
-		r = -EPERM;
-	errno = saved_errno;
-	return r;
 }
 
 static short
@@ -169,7 +145,7 @@ poll_set(struct dgi_poller *p, const struct dgi_interest *w, unsigned have,
 		return 0;
 	if (i != 0)
 		return -EEXIST;
-	r = check_fd(w->fd);
+	r = dgi_poller_check_fd(w->fd);
 	if (r == 0)
 		r = make_room(t, p->mem, w->fd);
 	if (r < 0)

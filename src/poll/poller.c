@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Choice of a backend: by name, or the first that opens.
+ * Choice of a backend: by name, or the first that opens.  And what backends
+ * have in common.
  */
 
 #include "core/plat.h"
+
+#include <sys/stat.h>
 
 #include <errno.h>
 #include <limits.h>
@@ -16,6 +19,7 @@
 /* Best first; one whose open is NULL is not built on this system. */
 static const struct dgi_poller_ops *const backends[] = {
 	&dgi_epoll_ops,
+	&dgi_kqueue_ops,
 	&dgi_poll_ops,
 };
 
@@ -39,6 +43,38 @@ dgi_poller_open(struct dgi_poller *p, struct dgi_mem *mem, const char *name)
 			return 0;
 	}
 	return r;
+}
+
+int
+dgi_poller_check_fd(int fd)
+{
+	struct stat st;
+	int saved_errno = errno, r = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		r = -EBADF;
+	else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+		r = -EPERM;
+	errno = saved_errno;
+	return r;
+}
+
+void *
+dgi_poller_room(struct dgi_mem *mem, void *table, size_t *n, size_t size,
+    int fd)
+{
+	size_t room;
+	char *t;
+
+	if ((size_t)fd < *n)
+		return table;
+	room = ((size_t)fd + 64) / 64 * 64;
+	t = dgi_mem_grow(mem, table, *n * size, room * size);
+	if (t == NULL)
+		return NULL;
+	memset(t + *n * size, 0, (room - *n) * size);
+	*n = room;
+	return t;
 }
 
 int

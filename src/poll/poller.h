@@ -72,7 +72,7 @@ struct dgi_poller_ops {
 	 * Makes the interest in a descriptor equal to `want`; `have` is what
 	 * the previous call set, 0 at first.  want == 0 forgets the descriptor
 	 * and cannot fail; called before it is closed.  -EEXIST, -EPERM (a
-	 * file that is always ready), -EBADF, -ENOMEM.
+	 * file that is always ready), -EBADF, -ENOMEM; what was set stays then.
 	 */
 	int (*set)(struct dgi_poller *p, const struct dgi_interest *,
 	    unsigned have, unsigned want);
@@ -87,6 +87,7 @@ struct dgi_poller_ops {
 };
 
 extern const struct dgi_poller_ops	dgi_epoll_ops;
+extern const struct dgi_poller_ops	dgi_kqueue_ops;
 extern const struct dgi_poller_ops	dgi_poll_ops;
 
 /*
@@ -95,6 +96,19 @@ extern const struct dgi_poller_ops	dgi_poll_ops;
  */
 int	dgi_poller_open(struct dgi_poller *, struct dgi_mem *,
 	    const char *name);
+
+/*
+ * For backends.  What epoll(7) would say of a descriptor, so that they do not
+ * differ: 0, -EBADF, or -EPERM for a file that is always ready.
+ */
+int	dgi_poller_check_fd(int fd);
+
+/*
+ * A table by descriptor, of *n zeroed elements of `size` bytes, with one for
+ * `fd`: itself, or a larger copy, or NULL if there is no memory for that.
+ */
+void	*dgi_poller_room(struct dgi_mem *, void *table, size_t *n, size_t size,
+	    int fd);
 
 /* ns to ms, up; -1 stays; what exceeds an int is the largest int. */
 int	dgi_poller_ms(int64_t timeout_ns);

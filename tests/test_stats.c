@@ -160,6 +160,119 @@ BACKEND_TEST(stats, in)
 	leave();
 }
 
+/*
+ * A receiver that is overloaded, in bursts and with pauses: at each moment what
+ * was sent is what was delivered, dropped, or waits in the kernel's buffer.  The
+ * kernel does not tell how many wait, but it does not lose them either.
+ */
+BACKEND_TEST(stats, overload)
+{
+	struct dgram_options o = { .recv_buffer_size = 4096 };
+	uint64_t sent = 0, dropped, waiting;
+	struct dgram_stats st;
+	uint32_t burst;
+	int i;
+
+	if (!DGI_HAVE_MEMINFO || test_emulated())
+		cr_skip_test("the system does not tell what it drops");
+	enter(backend, DGRAM_UDP4, &o);
+	for (burst = 1; burst <= 1024; burst *= 2) {
+		OK(dgram_pause(sc.p.s));
+		for (i = 0; i < (int)burst; i++)
+			bare_send(sc.fd, &sc.p.addr, (uint32_t)sent++);
+		st = stats_of(&sc.p);
+		dropped = st.kernel_drops;
+		waiting = sent - st.received - dropped;
+		cr_assert(waiting > 0 && waiting <= burst);
+		/* One more is dropped, or waits: never both, never neither. */
+		OK(dgram_resume(sc.p.s));
+		RUN_UNTIL(sc.l, stats_of(&sc.p).received ==
+		    st.received + waiting);
+		turns(sc.l, 5);
+		st = stats_of(&sc.p);
+		cr_assert_eq(st.kernel_drops, dropped, "dropped while nobody "
+		    "sent");
+		cr_assert_eq(st.received + st.kernel_drops, sent);
+	}
+	cr_assert(dropped > 0 && st.received > 0);
+	cr_assert_eq(st.received, sc.p.got);
+	/* At full speed, with nobody pausing. */
+	for (i = 0; i < 20000; i++) {
+		bare_send(sc.fd, &sc.p.addr, (uint32_t)sent++);
+		if (i % 300 == 0)
+			turn_wait(sc.l, 0);
+	}
+	RUN_UNTIL(sc.l, stats_of(&sc.p).received +
+	    stats_of(&sc.p).kernel_drops == sent);
+	leave();
+}
+
+/* The kernel's count has 32 bits and comes round. */
+static uint32_t drops;
+
+static int
+tell_drops(const struct dgi_os *os, int fd, int level, int name, void *v,
+    socklen_t *len)
+{
+	enum { MEMINFO = 55 };
+	uint32_t words[9] = { [8] = drops };
+
+	(void)os;
+	if (level != SOL_SOCKET || name != MEMINFO)
+		return dgi_os_real.getsockopt(&dgi_os_real, fd, level, name, v,
+		    len);
+	memcpy(v, words, sizeof(words));
+	*len = sizeof(words);
+	return 0;
+}
+
+BACKEND_TEST(stats, drops_come_round)
+{
+	static const struct {
+		uint32_t kernel;
+		uint64_t ours;
+	} steps[] = { { 0, 0 }, { 5, 5 }, { 5, 5 }, { UINT32_MAX, UINT32_MAX },
+	    { 0, (uint64_t)1 << 32 }, { 7, ((uint64_t)1 << 32) + 7 },
+	    { 7, ((uint64_t)1 << 32) + 7 }, { 6, ((uint64_t)2 << 32) + 6 } };
+	size_t i;
+
+	if (!DGI_HAVE_MEMINFO)
+		cr_skip_test("the system does not tell what it drops");
+	enter(backend, DGRAM_UDP4, NULL);
+	sc.f.os.getsockopt = tell_drops;
+	for (i = 0; i < COUNT(steps); i++) {
+		drops = steps[i].kernel;
+		cr_assert_eq(stats_of(&sc.p).kernel_drops, steps[i].ours,
+		    "step %zu", i);
+	}
+	leave();
+}
+
+/* Nobody asks, but a flooded socket looks by itself. */
+BACKEND_TEST(stats, drops_of_a_flood)
+{
+	uint32_t i;
+
+	if (!DGI_HAVE_MEMINFO)
+		cr_skip_test("the system does not tell what it drops");
+	enter(backend, DGRAM_UDP4, NULL);
+	sc.f.os.getsockopt = tell_drops;
+	drops = UINT32_MAX;
+	/* One more budget and it looks. */
+	sc.p.s->stats.budget_used_up = 0xffff;
+	for (i = 0; sc.p.s->stats.budget_used_up == 0xffff; i++) {
+		bare_send(sc.fd, &sc.p.addr, i);
+		if (i % 100 == 99) {
+			turn_wait(sc.l, 0);
+			turn_wait(sc.l, 0);
+		}
+		MUST(i < 100000, "the budget is never used up");
+	}
+	drops = 3;
+	cr_assert_eq(stats_of(&sc.p).kernel_drops, ((uint64_t)1 << 32) + 3);
+	leave();
+}
+
 /* The size says how much of it the program knows. */
 BACKEND_TEST(stats, size)
 {

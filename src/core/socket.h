@@ -264,8 +264,13 @@ void	dgi_unix_unlink(struct dgram_socket *);
 
 /* ---- stats.c ---- */
 
-/* Before the descriptor goes: what only the kernel knows. */
+/* What only the kernel knows, as of now: before the descriptor goes, too. */
 void	dgi_stats_keep(struct dgram_socket *);
+/*
+ * Its count of drops has 32 bits and ours 64: to be looked at before 2^32 of them
+ * have passed.
+ */
+void	dgi_stats_count_drops(struct dgram_socket *);
 
 /* ---- for names (layer 4) ---- */
 

@@ -12,10 +12,10 @@
 
 #include "core/socket.h"
 
-/* Datagrams that the kernel dropped for want of buffer space; sock_diag(7). */
-static uint64_t
-kernel_drops(const struct dgram_socket *s)
+void
+dgi_stats_count_drops(struct dgram_socket *s)
 {
+	uint64_t drops = UINT64_MAX;
 #if DGI_HAVE_MEMINFO
 	/* SO_MEMINFO, an array of 32 bits; drops are the ninth, SK_MEMINFO. */
 	enum { MEMINFO = 55, DROPS = 8, WORDS = 9 };
@@ -23,12 +23,14 @@ kernel_drops(const struct dgram_socket *s)
 	socklen_t len = sizeof(v);
 
 	if (s->loop->os->getsockopt(s->loop->os, s->fd, SOL_SOCKET, MEMINFO, v,
-	    &len) == 0 && len == sizeof(v))
-		return v[DROPS];
-#else
-	(void)s;
+	    &len) == 0 && len == sizeof(v)) {
+		/* It has come round if it is less than at the last look. */
+		drops = s->stats.kernel_drops == UINT64_MAX ? 0 :
+		    s->stats.kernel_drops;
+		drops += (uint32_t)(v[DROPS] - (uint32_t)drops);
+	}
 #endif
-	return UINT64_MAX;
+	s->stats.kernel_drops = drops;
 }
 
 void
@@ -36,7 +38,7 @@ dgi_stats_keep(struct dgram_socket *s)
 {
 	if (s->fd < 0)
 		return;
-	s->stats.kernel_drops = kernel_drops(s);
+	dgi_stats_count_drops(s);
 	s->stats.granted_recv_buffer = dgram_get_recv_buffer_size(s);
 	s->stats.granted_send_buffer = dgram_get_send_buffer_size(s);
 }
@@ -49,13 +51,10 @@ dgram_get_stats(const struct dgram_socket *s, struct dgram_stats *ret)
 
 	if (s == NULL || ret == NULL || ret->size < sizeof(ret->size))
 		return -EINVAL;
+	/* Asking moves the count of drops: the watch knows who may. */
+	dgi_stats_keep(s->watch.arg);
 	st = s->stats;
 	st.waiting = s->queued;
-	if (s->fd >= 0) {
-		st.kernel_drops = kernel_drops(s);
-		st.granted_recv_buffer = dgram_get_recv_buffer_size(s);
-		st.granted_send_buffer = dgram_get_send_buffer_size(s);
-	}
 	st.reduced = (s->loop->mmsg.no_recv ? DGRAM_REDUCED_RECVMMSG : 0) |
 	    (s->loop->mmsg.no_send ? DGRAM_REDUCED_SENDMMSG : 0);
 	/* A program built with an older header knows fewer of them. */

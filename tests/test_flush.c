@@ -5,41 +5,17 @@
  * ways in which the kernel does not take a datagram.
  */
 
-#include "sockets.h"
+#include "scene.h"
 
 #define BATCH 8
 
-/* A sender over a faulty table and a bare receiver. */
-struct scene {
-	struct fault_os f;
-	struct dgram_loop *l;
-	struct peer p;
-	struct dgram_addr to;
-	int fd, type;
-};
-
-static struct scene sc;
-
+/* Faults concern the sender alone. */
 static void
 enter(const char *backend, int type, const struct dgram_loop_options *lo,
     const struct dgram_options *o)
 {
-	memset(&sc, 0, sizeof(sc));
-	sc.type = type;
-	fault_init(&sc.f);
-	sc.l = fault_loop(&sc.f, backend, lo);
-	sc.fd = bare_socket(type, &sc.to);
-	peer_open_bound(&sc.p, sc.l, type, o);
-	turns(sc.l, 3);
+	scene_enter(backend, type, lo, o);
 	sc.f.fd = dgram_fileno(sc.p.s);
-}
-
-static void
-leave(void)
-{
-	free_fault_loop(sc.l, &sc.f);
-	if (sc.fd >= 0)
-		close(sc.fd);
 }
 
 /* An array of numbers from `first` on. */

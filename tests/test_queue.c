@@ -5,34 +5,12 @@
  * memory that it takes.
  */
 
-#include "sockets.h"
-
-struct scene {
-	struct fault_os f;
-	struct dgram_loop *l;
-	struct peer p;
-	struct dgram_addr to;
-	int fd;
-};
-
-static struct scene sc;
+#include "scene.h"
 
 static void
 enter(const char *backend, int type, const struct dgram_options *o)
 {
-	memset(&sc, 0, sizeof(sc));
-	fault_init(&sc.f);
-	sc.l = fault_loop(&sc.f, backend, NULL);
-	sc.fd = bare_socket(type, &sc.to);
-	peer_open_bound(&sc.p, sc.l, type, o);
-	turns(sc.l, 5);
-}
-
-static void
-leave(void)
-{
-	free_fault_loop(sc.l, &sc.f);
-	close(sc.fd);
+	scene_enter(backend, type, NULL, o);
 }
 
 static int

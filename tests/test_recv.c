@@ -5,35 +5,12 @@
  * each datagram, and what stays in the kernel when the user has had enough.
  */
 
-#include "sockets.h"
-
-struct scene {
-	struct fault_os f;
-	struct dgram_loop *l;
-	struct peer p;
-	struct dgram_addr from;
-	int fd, type;
-};
-
-static struct scene sc;
+#include "scene.h"
 
 static void
 enter(const char *backend, int type, const struct dgram_options *o)
 {
-	memset(&sc, 0, sizeof(sc));
-	sc.type = type;
-	fault_init(&sc.f);
-	sc.l = fault_loop(&sc.f, backend, NULL);
-	sc.fd = bare_socket(type, &sc.from);
-	peer_open_bound(&sc.p, sc.l, type, o);
-	turns(sc.l, 5);
-}
-
-static void
-leave(void)
-{
-	free_fault_loop(sc.l, &sc.f);
-	close(sc.fd);
+	scene_enter(backend, type, NULL, o);
 }
 
 static void
@@ -114,7 +91,7 @@ BACKEND_TEST(recv, budget)
 	memset(&sc, 0, sizeof(sc));
 	fault_init(&sc.f);
 	sc.l = fault_loop(&sc.f, backend, &lo);
-	sc.fd = bare_socket(DGRAM_UDP4, &sc.from);
+	sc.fd = bare_socket(DGRAM_UDP4, &sc.to);
 	peer_open_bound(&sc.p, sc.l, DGRAM_UDP4, &o);
 	turns(sc.l, 5);
 	send_numbers(1, 300);
@@ -410,7 +387,7 @@ BACKEND_TEST(recv, sender)
 			o.want = named ? 0 : DGRAM_NO_REMOTE;
 			enter(backend, type, &o);
 			sc.p.hook = remote_hook;
-			sc.p.arg = named ? &sc.from : NULL;
+			sc.p.arg = named ? &sc.to : NULL;
 			remote_ok = true;
 			send_numbers(1, 1);
 			RUN_UNTIL(sc.l, sc.p.got == 1);
@@ -443,7 +420,7 @@ BACKEND_TEST(recv, unnamed_sender)
 				break;
 		}
 		RUN_UNTIL(sc.l, sc.p.got == (size_t)n);
-		cr_assert(dgram_addr_equal(&sc.p.from, &sc.from));
+		cr_assert(dgram_addr_equal(&sc.p.from, &sc.to));
 		bare_send(fd, &sc.p.addr, 2);
 		n++;
 		RUN_UNTIL(sc.l, sc.p.got == (size_t)n);
@@ -643,7 +620,7 @@ BACKEND_TEST(recv, emulated)
 		enter(backend, type, NULL);
 		fault_always(&sc.f, FAULT_RECVMMSG, -ENOSYS);
 		sc.p.hook = remote_hook;
-		sc.p.arg = &sc.from;
+		sc.p.arg = &sc.to;
 		remote_ok = true;
 		for (i = 0; i < 20; i++) {
 			send_numbers((uint32_t)i * 9 + 1, 9);

@@ -4,42 +4,12 @@
  * The calls to send: what they refuse, what they return, whose the bytes are.
  */
 
-#include "sockets.h"
-
-struct scene {
-	struct fault_os f;
-	struct dgram_loop *l;
-	struct peer p;
-	struct dgram_addr to;
-	int fd, type;
-};
-
-static struct scene sc;
-
-static void
-enter_with(const char *backend, int type, const struct dgram_loop_options *lo,
-    const struct dgram_options *o)
-{
-	memset(&sc, 0, sizeof(sc));
-	sc.type = type;
-	fault_init(&sc.f);
-	sc.l = fault_loop(&sc.f, backend, lo);
-	sc.fd = bare_socket(type, &sc.to);
-	peer_open_bound(&sc.p, sc.l, type, o);
-	turns(sc.l, 5);
-}
+#include "scene.h"
 
 static void
 enter(const char *backend, int type)
 {
-	enter_with(backend, type, NULL, NULL);
-}
-
-static void
-leave(void)
-{
-	free_fault_loop(sc.l, &sc.f);
-	close(sc.fd);
+	scene_enter(backend, type, NULL, NULL);
 }
 
 /* ---- bad input ---- */
@@ -281,7 +251,7 @@ BACKEND_TEST(send, too_large_for_unix)
 
 	bytes = calloc(1, 70000);
 	iov.iov_base = bytes;
-	enter_with(backend, DGRAM_UNIX, NULL, &o);
+	scene_enter(backend, DGRAM_UNIX, NULL, &o);
 	OK(dgram_send_addr(sc.p.s, &iov, 1, &sc.to, peer_done, &sc.p));
 	OK(send_done(&sc.p, 1, &sc.to));
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 2);
@@ -576,7 +546,7 @@ BACKEND_TEST(send, reply_without_remote)
 {
 	struct dgram_options o = { .want = DGRAM_NO_REMOTE };
 
-	enter_with(backend, DGRAM_UDP4, NULL, &o);
+	scene_enter(backend, DGRAM_UDP4, NULL, &o);
 	reply_own = true;
 	cr_assert_eq(run_reply(), NOT_CONNECTED);
 	OK(dgram_connect_addr(sc.p.s, &sc.to));

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -453,3 +454,32 @@ TEST(mem, reserve_is_lazy)
 	dgi_mem_release(&mem, p, size);
 }
 #endif
+
+/* A sanitizer ends the program that asks malloc(3) for too much. */
+#if DGI_HAVE_MALLOC || defined(__SANITIZE_THREAD__)
+#define STRICT_MALLOC	1
+#elif defined(__has_feature)
+#define STRICT_MALLOC	__has_feature(thread_sanitizer)
+#else
+#define STRICT_MALLOC	0
+#endif
+
+/* What fails says so by its result alone. */
+TEST(mem, errno_is_left_alone)
+{
+	struct dgi_mem mem;
+	volatile size_t most = SIZE_MAX / 2;
+
+	dgi_mem_init(&mem, NULL);
+	errno = 4711;
+	cr_assert(dgi_mem_reserve(&mem, most) == NULL);
+	cr_assert_eq(errno, 4711);
+#if !STRICT_MALLOC
+	cr_assert(dgi_mem_alloc(&mem, most) == NULL);
+	cr_assert_eq(errno, 4711);
+	cr_assert(dgi_mem_alloc_shared(&mem, most) == NULL);
+	cr_assert_eq(errno, 4711);
+#endif
+	cr_assert_eq(mem.held, 0);
+	dgi_mem_done(&mem);
+}

@@ -17,6 +17,7 @@
 
 #include <sys/mman.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,12 +42,23 @@ dgi_pool_done(struct dgi_pool *p, struct dgi_mem *m)
 	}
 }
 
+/* malloc(3) that leaves errno alone. */
+static void *
+quiet_malloc(size_t size)
+{
+	int saved_errno = errno;
+	void *p = malloc(size);
+
+	errno = saved_errno;
+	return p;
+}
+
 void *
 dgi_mem_alloc_shared(const struct dgi_mem *m, size_t size)
 {
 	if (m->allocator.alloc != NULL)
 		return m->allocator.alloc(size, m->allocator.arg);
-	return malloc(size);
+	return quiet_malloc(size);
 }
 
 void
@@ -61,10 +73,12 @@ dgi_mem_free_shared(const struct dgi_mem *m, void *p, size_t size)
 static void *
 map(size_t size)
 {
+	int saved_errno = errno;
 	void *p;
 
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	errno = saved_errno;
 	return p == MAP_FAILED ? NULL : p;
 }
 
@@ -163,7 +177,7 @@ default_done(struct dgi_mem *m)
 static void *
 default_alloc(struct dgi_mem *m, size_t size)
 {
-	void *p = malloc(size);
+	void *p = quiet_malloc(size);
 
 	if (p != NULL)
 		m->held += size;
@@ -263,6 +277,7 @@ dgi_mem_put(struct dgi_mem *m, void *p, size_t size)
 void *
 dgi_mem_reserve(struct dgi_mem *m, size_t size)
 {
+	int saved_errno = errno;
 	void *p;
 
 	if (m->allocator.alloc != NULL)
@@ -273,6 +288,7 @@ dgi_mem_reserve(struct dgi_mem *m, size_t size)
 #if DGI_HAVE_NOHUGEPAGE
 	(void)madvise(p, size, MADV_NOHUGEPAGE);
 #endif
+	errno = saved_errno;
 	m->held += size;
 	return p;
 }

@@ -760,6 +760,9 @@ BACKEND_TEST(threads, fork_while_they_post)
 	start_posters(l, 1000, post_until_told);
 	for (i = 0; i < 20; i++) {
 		cr_assert_eq(dgram_loop_run_once(l, -1), 1);
+		cr_assert_eq(dgram_loop_post(l, on_post,
+		    TAG(SELF, sc.self_posts)), 0);
+		sc.self_posts++;
 		pid = fork();
 		cr_assert(pid >= 0);
 		if (pid == 0) {

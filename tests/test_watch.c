@@ -518,6 +518,130 @@ BACKEND_TEST(watch, closed_does_not_spin)
 	close_both(sv);
 }
 
+/*
+ * The same while a dup(2) keeps the file open and readable: epoll(7) goes on
+ * reporting what nobody can take out any more.
+ */
+BACKEND_TEST(watch, closed_with_a_dup)
+{
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_timer t;
+	struct counted c, other;
+	uint64_t waits;
+	int p[2], sv[2], twin;
+
+	cr_assert_eq(pipe(p), 0);
+	make_pair(sv);
+	twin = dup(p[0]);
+	put_byte(p[1]);
+	counted_init(&c, l, p[0]);
+	counted_init(&other, l, sv[0]);
+	start(&c, DGRAM_READABLE);
+	start(&other, DGRAM_READABLE);
+	cr_assert_eq(turn(l, &c), DGRAM_READABLE);
+	close(p[0]);
+	dgram_watch_stop(&c.watch);
+	c.calls = 0;
+	dgram_timer_init(&t, l, stop_loop, NULL);
+	cr_assert_eq(dgram_timer_start(&t, 100000000, 0), 0);
+	waits = l->waits;
+	cr_assert_eq(dgram_loop_run(l), 1);
+	cr_assert(l->waits - waits <= 10, "%llu waits in 100 ms",
+	    (unsigned long long)(l->waits - waits));
+	cr_assert_eq(c.calls, 0);
+	put_byte(sv[1]);
+	cr_assert_eq(turn(l, &other), DGRAM_READABLE);
+	dgram_loop_free(l);
+	close_both(sv);
+	close(twin);
+	close(p[1]);
+}
+
+/*
+ * Closed without a stop, and the number has come back as another file: what the
+ * first watch has left behind is not the second one's.
+ */
+BACKEND_TEST(watch, number_comes_back)
+{
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_timer t;
+	struct counted a, b;
+	uint64_t waits;
+	int p[2], sv[2], twin, fd;
+
+	cr_assert_eq(pipe(p), 0);
+	make_pair(sv);
+	twin = dup(p[0]);
+	fd = p[0];
+	counted_init(&a, l, fd);
+	start(&a, DGRAM_READABLE);
+	put_byte(p[1]);
+	/* It closes p[0] on the way. */
+	cr_assert_eq(dup2(sv[0], fd), fd);
+	counted_init(&b, l, fd);
+	if (strcmp(backend, "poll") == 0) {
+		/* Nothing tells poll(2) that it is another: a clear error. */
+		cr_assert_eq(dgram_watch_start(&b.watch, DGRAM_READABLE),
+		    -EEXIST);
+	} else {
+		start(&b, DGRAM_READABLE);
+		dgram_watch_stop(&a.watch);
+		a.calls = b.calls = 0;
+		dgram_timer_init(&t, l, stop_loop, NULL);
+		cr_assert_eq(dgram_timer_start(&t, 100000000, 0), 0);
+		waits = l->waits;
+		cr_assert_eq(dgram_loop_run(l), 1);
+		cr_assert(l->waits - waits <= 10, "%llu waits in 100 ms",
+		    (unsigned long long)(l->waits - waits));
+		cr_assert_eq(a.calls + b.calls, 0);
+		put_byte(sv[1]);
+		cr_assert_eq(turn(l, &b), DGRAM_READABLE);
+		cr_assert_eq(a.calls, 0);
+		/* Changing the one that lost it is refused. */
+		dgram_watch_stop(&b.watch);
+	}
+	dgram_loop_free(l);
+	close_both(sv);
+	close(fd);
+	close(twin);
+	close(p[1]);
+}
+
+/* A set that cannot be made anew is a clear error, not a spin. */
+BACKEND_TEST(watch, ghost_without_descriptors)
+{
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_timer t;
+	struct rlimit old, none;
+	struct counted c;
+	int p[2], twin, r;
+
+	cr_assert_eq(pipe(p), 0);
+	twin = dup(p[0]);
+	put_byte(p[1]);
+	counted_init(&c, l, p[0]);
+	start(&c, DGRAM_READABLE);
+	close(p[0]);
+	dgram_watch_stop(&c.watch);
+	dgram_timer_init(&t, l, stop_loop, NULL);
+	cr_assert_eq(dgram_timer_start(&t, 50000000, 0), 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 1;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = dgram_loop_run(l);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	/* poll(2) itself minds a limit below what it is given. */
+	if (strcmp(backend, "epoll") == 0)
+		cr_assert_eq(r, -EMFILE);
+	if (r < 0)
+		r = dgram_loop_run(l);
+	cr_assert_eq(r, 1);
+	dgram_loop_free(l);
+	close(twin);
+	close(p[1]);
+}
+
 /* Stopped and closed: the number belongs to whoever gets it next. */
 BACKEND_TEST(watch, descriptor_is_reused)
 {

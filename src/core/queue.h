@@ -229,8 +229,8 @@ static inline bool
 dgi_meta_is_set(const struct dgram_datagram *d)
 {
 	return ((uintptr_t)d->from | (uintptr_t)d->fds | d->nfds | d->flags |
-	    d->ifindex) != 0 || (unsigned)(d->ttl + 1) > 1 ||
-	    (unsigned)(d->tos + 1) > 1;
+	    d->ifindex) != 0 || (unsigned)d->ttl + 1u > 1 ||
+	    (unsigned)d->tos + 1u > 1;
 }
 
 /* Can it be sent so?  Reserves what that takes. */

@@ -96,6 +96,15 @@ set_signals(void (*handler)(int))
 		sigaction(signals[i], &sa, NULL);
 }
 
+/* DGT_SLOW in the environment: so much longer may a test take. */
+static unsigned
+slowness(void)
+{
+	const char *s = getenv("DGT_SLOW");
+
+	return s != NULL && atoi(s) > 0 ? (unsigned)atoi(s) : 1;
+}
+
 /* The test's wait status; what it prints goes to `out`. */
 static int
 run_test(FILE *out)
@@ -123,7 +132,7 @@ run_test(FILE *out)
 	}
 	setpgid(pid, pid);
 	child = (sig_atomic_t)pid;
-	alarm(current->timeout);
+	alarm(current->timeout * slowness());
 	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
 		;
 	alarm(0);
@@ -140,7 +149,8 @@ print_failure(int status, FILE *out)
 
 	printf("    FAIL %s::%s\n", current->suite, current->name);
 	if (timed_out)
-		printf("      no end after %u seconds\n", current->timeout);
+		printf("      no end after %u seconds\n",
+		    current->timeout * slowness());
 	else if (WIFSIGNALED(status))
 		printf("      signal %d\n", WTERMSIG(status));
 	else if (WEXITSTATUS(status) != FAILED)

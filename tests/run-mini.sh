@@ -9,7 +9,7 @@
 # N failed, N skipped`; status 1 if anything failed or nothing passed.
 # Environment: JOBS (programs at a time), TEST_TIME (seconds for one program,
 # 120), DGT_EXEC (a command in front of each, as qemu-s390x-static), DGT_ARGS
-# (patterns of tests).  A single test, for example:
+# (patterns of tests), DGT_SLOW (the limit of each test times this).  A single test, for example:
 #
 #	make out/mini/test_timer && out/mini/test_timer 'timer::order*'
 set -u

@@ -326,7 +326,7 @@ TEST(mem, default_sizes)
 	dgi_mem_init(&mem, NULL);
 	for (i = 0; i < 12; i++)
 		sum += some[i];
-	for (round = 0; round < 1000; round++) {
+	for (round = 0; round < 200; round++) {
 		for (i = 0; i < 12; i++) {
 			p[i] = dgi_mem_alloc(&mem, some[i]);
 			cr_assert(p[i] != NULL);

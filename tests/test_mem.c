@@ -468,7 +468,7 @@ TEST(mem, reserve_is_lazy)
 TEST(mem, errno_is_left_alone)
 {
 	struct dgi_mem mem;
-	volatile size_t most = SIZE_MAX / 2;
+	volatile size_t most = TOO_MUCH;
 
 	dgi_mem_init(&mem, NULL);
 	errno = 4711;

@@ -12,6 +12,9 @@
 #if DGI_HAVE_EVENTFD
 #include <sys/eventfd.h>
 #endif
+#if DGI_HAVE_RAW_SENDMMSG
+#include <sys/syscall.h>
+#endif
 
 #include <net/if.h>
 
@@ -226,12 +229,14 @@ static int
 os_sendmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
 {
 #if DGI_HAVE_MMSG
-	int r, errno_before = errno;
+	int r;
 
 	(void)os;
+#if DGI_HAVE_RAW_SENDMMSG
+	CALL(r, (int)syscall(SYS_sendmmsg, fd, m, n, SEND_FLAGS));
+#else
 	CALL(r, sendmmsg(fd, m, n, SEND_FLAGS));
-	/* musl calls sendmsg(2) n times and leaves the last one's error. */
-	errno = errno_before;
+#endif
 	return r;
 #else
 	(void)os, (void)fd, (void)m, (void)n;

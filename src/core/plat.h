@@ -99,6 +99,23 @@
 #define DGI_HAVE_MMSG	(DGI_OS_LINUX || DGI_OS_NETBSD || DGI_OS_OPENBSD)
 #endif
 
+/*
+ * sendmmsg(2) past the C library: musl's is a loop over sendmsg(2), because the
+ * kernel's struct has no padding where POSIX wants an int.  Ours is zero there.
+ */
+#if !defined(DGI_HAVE_RAW_SENDMMSG)
+#if DGI_OS_LINUX
+#include <features.h>
+#if defined(__GLIBC__)
+#define DGI_HAVE_RAW_SENDMMSG	0
+#else
+#define DGI_HAVE_RAW_SENDMMSG	1
+#endif
+#else
+#define DGI_HAVE_RAW_SENDMMSG	0
+#endif
+#endif
+
 /* recvmsg(2) given MSG_TRUNC returns the true length of a cut datagram. */
 #if !defined(DGI_HAVE_TRUE_LENGTH)
 #define DGI_HAVE_TRUE_LENGTH	DGI_OS_LINUX

@@ -96,6 +96,7 @@ static const struct fake_kqueue_quirks defaults = {
 	.no_useconds = true,
 	.enable_without_check = true,
 	.data_counts_addresses = true,
+	.no_long_timeouts = true,
 	.round_robin = true,
 };
 
@@ -104,6 +105,7 @@ struct fake_kqueue_quirks fake_kqueue_quirks = {
 	.no_useconds = true,
 	.enable_without_check = true,
 	.data_counts_addresses = true,
+	.no_long_timeouts = true,
 	.round_robin = true,
 };
 
@@ -766,7 +768,8 @@ kevent(int kq, const struct kevent *changes, size_t nchanges,
 		return -1;
 	}
 	if (timeout != NULL && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 ||
-	    timeout->tv_nsec >= 1000000000)) {
+	    timeout->tv_nsec >= 1000000000 || (timeout->tv_sec > 100000000 &&
+	    fake_kqueue_quirks.no_long_timeouts))) {
 		errno = EINVAL;
 		return -1;
 	}

@@ -29,6 +29,8 @@ struct fake_kqueue_quirks {
 	bool enable_without_check;
 	/* data of EVFILT_READ has the senders' addresses in it (NetBSD). */
 	bool data_counts_addresses;
+	/* More than 100,000,000 s are EINVAL (older kernels). */
+	bool no_long_timeouts;
 	/* Successive calls go round, and do not begin anew (all kernels). */
 	bool round_robin;
 	/*

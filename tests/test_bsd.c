@@ -162,3 +162,50 @@ BACKEND_TEST(bsd, unnamed_sender)
 	close(fd);
 	leave();
 }
+
+/* Where IP_PKTINFO is what the library asks for, by its own number. */
+#if DGI_OS_LINUX
+static bool has_local;
+
+static void
+note_local(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	(void)p;
+	if (e == EV_MESSAGE)
+		has_local = m[n - 1].local != NULL;
+}
+
+/*
+ * IP_PKTINFO by another number than the header's: the datagram comes without
+ * what it says.  Refused: an error or another way, never a crash.
+ */
+BACKEND_TEST(bsd, other_pktinfo)
+{
+	static const int types[] = { IP_PKTINFO, 25, 26 };
+	const struct dgram_options o = { .type = DGRAM_UDP4,
+	    .events = &peer_events, .want = DGRAM_LOCAL };
+	struct dgram_addr any = any_addr(DGRAM_UDP4);
+	struct peer q;
+	size_t i;
+	int r;
+
+	enter(backend, DGRAM_UDP4);
+	peer_open_bound(&q, sc.l, DGRAM_UDP4, &o);
+	q.hook = note_local;
+	for (i = 0; i < COUNT(types); i++) {
+		sc.bsd.pktinfo = types[i];
+		bare_send(sc.fd, &q.addr, (uint32_t)i);
+		RUN_UNTIL(sc.l, q.got == i + 1);
+		cr_assert_eq(q.seq[i], i);
+		cr_assert(has_local == (types[i] == IP_PKTINFO));
+	}
+	OK(dgram_close(q.s, NULL, NULL));
+	turns(sc.l, 3);
+	sc.bsd.no_pktinfo = true;
+	peer_open(&q, sc.l, DGRAM_UDP4, &o);
+	r = CALL(dgram_bind_addr(q.s, &any));
+	cr_assert(r == -ENOTSUP || (r == 0 && DGI_HAVE_RECVDSTADDR), "%d", r);
+	leave();
+}
+#endif

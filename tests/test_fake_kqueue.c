@@ -480,7 +480,8 @@ TEST(fake_kqueue, fact_12)
 
 TEST(fake_kqueue, fact_13)
 {
-	const struct timespec negative = { -1, 0 }, bad = { 0, 1000000000 };
+	const struct timespec negative = { -1, 0 }, bad = { 0, 1000000000 },
+	    lasting = { 100000001, 0 };
 	int fd[2], kq = kqueue();
 	int64_t began = now_ns();
 
@@ -493,6 +494,10 @@ TEST(fake_kqueue, fact_13)
 	cr_assert_eq(kevent(kq, NULL, 0, NULL, 0, &at_once), 0);
 	cr_assert_eq(kevent(kq, NULL, 0, NULL, 0, NULL), 0);
 	cr_assert_eq(kevent(kq, NULL, 0, got, ROOM, NULL), 1);
+	cr_assert_eq(kevent(kq, NULL, 0, got, ROOM, &lasting), -1);
+	cr_assert_eq(errno, EINVAL);
+	fake_kqueue_quirks.no_long_timeouts = false;
+	cr_assert_eq(kevent(kq, NULL, 0, got, ROOM, &lasting), 1);
 	cr_assert_eq(change(kq, (uintptr_t)fd[0], EVFILT_WRITE, EV_DELETE, 0,
 	    0), 0);
 	cr_assert_eq(kevent(kq, NULL, 0, got, ROOM, &soon), 0);
@@ -718,7 +723,7 @@ TEST(fake_kqueue, forked)
 
 #else
 
-Test(fake_kqueue, none)
+Test(fake_kqueue, none, .timeout = TEST_LIMIT)
 {
 	cr_skip_test("this system has a kqueue, or cannot stand in for one");
 }

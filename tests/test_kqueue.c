@@ -213,6 +213,14 @@ TEST(kqueue, number_is_reused)
 	cr_assert_eq(set(fd[0], 2, 0, W), 0);
 	cr_assert_eq(set(fd[0], 1, R, W), -EBADF);
 	cr_assert_eq(set(fd[0], 1, R, 0), 0);
+	/* The number is another's once more, and its second owner not told. */
+	cr_assert_eq(set(fd[0], 2, W, R), 0);
+	cr_assert_eq(dup2(other[1], fd[0]), fd[0]);
+	cr_assert_eq(set(fd[0], 2, R, E), -ENOENT);
+	cr_assert_eq(report(fd[0], 2), 0);
+	cr_assert_eq(dup2(other[0], fd[0]), fd[0]);
+	cr_assert_eq(set(fd[0], 2, R, 0), 0);
+	cr_assert_eq(set(fd[0], 2, 0, W), 0);
 	cr_assert_eq(report(fd[0], 2), W);
 	cr_assert_eq(set(fd[0], 3, 0, R), -EEXIST, "known by the other filter");
 	cr_assert_eq(set(fd[0], 2, W, R), 0);
@@ -265,6 +273,28 @@ TEST(kqueue, strange_events)
 	end();
 }
 
+/* The end of writing alone is not the end of reading. */
+TEST(kqueue, end_of_writing)
+{
+	struct kevent e;
+	int fd[2];
+
+	start();
+	udp_pair(fd);
+	cr_assert_eq(set(fd[0], 1, 0, R | W), 0);
+	cr_assert_eq(report(fd[0], 1), W);
+	EV_SET(&e, (uintptr_t)fd[0], EVFILT_WRITE, EV_EOF, 0, 0, NULL);
+	fake_kqueue_inject(poller.fd, &e);
+	cr_assert_eq(report(fd[0], 1), W);
+	/* Who does not read has no other sign of it. */
+	cr_assert_eq(set(fd[0], 1, R | W, W), 0);
+	fake_kqueue_inject(poller.fd, &e);
+	cr_assert_eq(report(fd[0], 1), W | DGI_HANGUP);
+	close(fd[0]);
+	close(fd[1]);
+	end();
+}
+
 /* Bytes for who wants errors alone: nothing, and not for ever. */
 TEST(kqueue, errors_alone)
 {
@@ -308,7 +338,7 @@ TEST(kqueue, errors_alone)
 
 #else
 
-Test(kqueue, none)
+Test(kqueue, none, .timeout = TEST_LIMIT)
 {
 	cr_skip_test("needs the fake, which this system has no need of");
 }

@@ -614,6 +614,10 @@ BACKEND_TEST(poller, without_end)
 	start(backend);
 	make_pipe(p);
 	cr_assert_eq(set(p[0], 0, DGRAM_READABLE), 0);
+	/* The longest there is. */
+	put_byte(p[1]);
+	cr_assert_eq(wait_for(INT64_MAX, r, 4), 1);
+	cr_assert_eq(read(p[0], r, 1), 1);
 	signal_fd = p[1];
 	set_alarm(10, 0);
 	do {
@@ -771,6 +775,15 @@ BACKEND_TEST(poller, closed_object)
 		poller.fd = -1;
 	}
 	close_both(p);
+	end();
+}
+
+/* A program that is executed gets no kernel object of ours. */
+BACKEND_TEST(poller, close_on_exec)
+{
+	start(backend);
+	if (poller.fd >= 0)
+		cr_assert((fcntl(poller.fd, F_GETFD) & FD_CLOEXEC) != 0);
 	end();
 }
 

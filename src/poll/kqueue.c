@@ -57,7 +57,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* NetBSD and OpenBSD have refused more than 100,000,000 s: as dgi_poller_ms(). */
+/* Kernels have refused more than 100,000,000 s; the same as dgi_poller_ms(). */
 #define LONGEST_MS	((int64_t)INT_MAX)
 
 /* How a filter is in the kernel. */
@@ -184,8 +184,8 @@ turn(int kq, int fd, bool reading, enum mode from, enum mode to)
 		r = tell(kq, fd, reading, EV_DELETE, ABSENT);
 	if (to == ABSENT)
 		return 0;
-	/* Gone already, with the descriptor? */
-	if (r < 0 && r != -ENOENT && r != -EBADF)
+	/* Closed by somebody: the number may be another's by now. */
+	if (r < 0)
 		return r;
 	r = tell(kq, fd, reading, EV_ADD, to);
 	if (r < 0 && from != ABSENT)

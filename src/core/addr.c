@@ -367,19 +367,23 @@ dgi_addr_trim(struct dgram_addr *a)
 	}
 }
 
+/* RFC 4291, 2.4 to 2.7; the macros IN6_IS_ADDR_ of musl cast const away. */
 bool
 dgi_addr_has_zone(const struct sockaddr_in6 *sin6)
 {
-	return IN6_IS_ADDR_LINKLOCAL(&sin6->sin6_addr) ||
-	    IN6_IS_ADDR_MC_LINKLOCAL(&sin6->sin6_addr) ||
-	    IN6_IS_ADDR_MC_NODELOCAL(&sin6->sin6_addr);
+	const uint8_t *a = sin6->sin6_addr.s6_addr;
+
+	return (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) ||
+	    (a[0] == 0xff && ((a[1] & 0x0f) == 1 || (a[1] & 0x0f) == 2));
 }
 
 bool
 dgi_addr_is_mapped(const struct dgram_addr *a)
 {
+	static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
+
 	return a->u.sa.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr);
+	    memcmp(&a->u.in6.sin6_addr, prefix, sizeof(prefix)) == 0;
 }
 
 /* The four bytes of an IPv4 address, also of a mapped one; else NULL. */
@@ -394,12 +398,13 @@ bytes4(const struct dgram_addr *a)
 bool
 dgi_addr_is_any(const struct dgram_addr *a)
 {
+	static const uint8_t any[16];
 	const unsigned char *b = bytes4(a);
 
 	if (b != NULL)
 		return (b[0] | b[1] | b[2] | b[3]) == 0;
 	return a->u.sa.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+	    memcmp(&a->u.in6.sin6_addr, any, sizeof(any)) == 0;
 }
 
 bool
@@ -410,5 +415,5 @@ dgi_addr_is_multicast(const struct dgram_addr *a)
 	if (b != NULL)
 		return b[0] >= 224 && b[0] < 240;
 	return a->u.sa.sa_family == AF_INET6 &&
-	    IN6_IS_ADDR_MULTICAST(&a->u.in6.sin6_addr);
+	    a->u.in6.sin6_addr.s6_addr[0] == 0xff;
 }

@@ -174,9 +174,10 @@ is_link_local(const struct dgram_addr *a)
 {
 	const unsigned char *b = (const void *)&a->u.in.sin_addr;
 
-	if (a->u.sa.sa_family == AF_INET6)
-		return IN6_IS_ADDR_LINKLOCAL(&a->u.in6.sin6_addr);
-	return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
+	if (a->u.sa.sa_family == AF_INET)
+		return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
+	b = a->u.in6.sin6_addr.s6_addr;
+	return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;	/* RFC 4291 */
 }
 
 static void

@@ -93,6 +93,7 @@ ask_for(const char *call)
 	struct mmsghdr m = { .msg_hdr = { .msg_iov = &iov, .msg_iovlen = 1 } };
 #endif
 
+	(void)call;
 	errno = 0;
 #if DGI_HAVE_MMSG
 	if (strcmp(call, "recvmmsg") == 0)

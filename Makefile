@@ -10,6 +10,7 @@
 #	make check		the tests and all that can be checked
 #	make check-matrix	the tests on other processors, C libraries and
 #				kernels, each also alone: make check-tsan
+#	make check-cross	compiles for other systems; may have npm fetch zig
 #	make install		PREFIX, DESTDIR
 #	make bench		against the bare system calls
 #
@@ -195,6 +196,9 @@ check-static: ${O}/libdgram.a
 check-man:
 	@sh tests/check-man.sh
 
+check-cross:
+	@MAKE="${MAKE}" sh tests/check-cross.sh ${O}/cross
+
 check-mutants: ${O}/criterion
 	@MAKE="${MAKE}" TESTS="${TESTS}" sh tests/check-mutants.sh
 
@@ -281,7 +285,7 @@ clean:
 	rm -rf ${O}
 
 .PHONY: all tests test tests-mini test-mini check check-layers check-symbols check-headers \
-	check-readme check-install check-static check-man check-mutants \
+	check-readme check-install check-static check-man check-cross check-mutants \
 	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
 	bench bench-instructions size install uninstall clean FORCE
 

@@ -42,6 +42,13 @@
 #define DGI_OS_OPENBSD	0
 #endif
 
+/* FreeBSD, and its version. */
+#if DGI_OS_FREEBSD
+#define DGI_OS_FREEBSD_SINCE(v)	(__FreeBSD__ >= (v))
+#else
+#define DGI_OS_FREEBSD_SINCE(v)	0
+#endif
+
 /* What the C library hides without these.  The BSDs show all by default. */
 #if DGI_OS_LINUX && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1		/* recvmmsg, struct in6_pktinfo, pipe2 */
@@ -78,25 +85,41 @@
 
 /* POLLRDHUP, Linux 2.6.17. */
 #if !defined(DGI_HAVE_POLLRDHUP)
-#define DGI_HAVE_POLLRDHUP	DGI_OS_LINUX
+#define DGI_HAVE_POLLRDHUP	(DGI_OS_LINUX || DGI_OS_FREEBSD_SINCE(14))
 #endif
 
-/* eventfd(2), Linux 2.6.27; elsewhere a pipe does the same. */
+/*
+ * eventfd(2), Linux 2.6.27; elsewhere a pipe does the same.  FreeBSD 13 and
+ * NetBSD 10 have it, but a program built there could not run on older ones.
+ */
 #if !defined(DGI_HAVE_EVENTFD)
 #define DGI_HAVE_EVENTFD	DGI_OS_LINUX
 #endif
 
-/* SOCK_CLOEXEC, SOCK_NONBLOCK, pipe2(2). */
+/*
+ * SOCK_CLOEXEC, SOCK_NONBLOCK, pipe2(2): Linux 2.6.27, FreeBSD 10, NetBSD 6,
+ * OpenBSD 5.7, DragonFly 4.4.
+ */
 #if !defined(DGI_HAVE_SOCK_CLOEXEC)
 #define DGI_HAVE_SOCK_CLOEXEC	(!DGI_OS_MACOS)
 #endif
 
 /*
- * recvmmsg(2), Linux 2.6.33, and sendmmsg(2), Linux 3.0.  FreeBSD has them as
- * loops in its C library, with faults of their own; our loop serves it.
+ * recvmmsg(2), Linux 2.6.33, and sendmmsg(2), Linux 3.0; both NetBSD 7 and
+ * OpenBSD 7.2, where MSG_WAITFORONE came with them.  FreeBSD has them as loops
+ * in its C library, with faults of their own; our loop serves it.
  */
 #if !defined(DGI_HAVE_MMSG)
-#define DGI_HAVE_MMSG	(DGI_OS_LINUX || DGI_OS_NETBSD || DGI_OS_OPENBSD)
+#if DGI_OS_NETBSD || DGI_OS_OPENBSD
+#include <sys/types.h>
+#include <sys/socket.h>
+#endif
+#if DGI_OS_LINUX || ((DGI_OS_NETBSD || DGI_OS_OPENBSD) && \
+    defined(MSG_WAITFORONE))
+#define DGI_HAVE_MMSG	1
+#else
+#define DGI_HAVE_MMSG	0
+#endif
 #endif
 
 /*
@@ -129,6 +152,11 @@
 /* Abstract AF_UNIX names, unix(7). */
 #if !defined(DGI_HAVE_ABSTRACT)
 #define DGI_HAVE_ABSTRACT	DGI_OS_LINUX
+#endif
+
+/* The address of an unnamed AF_UNIX sender has length 0, not that of a family. */
+#if !defined(DGI_HAVE_EMPTY_NAME)
+#define DGI_HAVE_EMPTY_NAME	DGI_OS_LINUX
 #endif
 
 /* A sockaddr begins with its length. */
@@ -215,15 +243,15 @@
 
 /* SO_REUSEPORT_LB, FreeBSD 12. */
 #if !defined(DGI_HAVE_REUSEPORT_LB)
-#define DGI_HAVE_REUSEPORT_LB	DGI_OS_FREEBSD
+#define DGI_HAVE_REUSEPORT_LB	DGI_OS_FREEBSD_SINCE(12)
 #endif
 
-/* IPv4 through an IPv6 socket; OpenBSD refuses to be asked for it. */
+/* IPv4 through an IPv6 socket; the others refuse to be asked for it. */
 #if !defined(DGI_HAVE_MAPPED)
-#define DGI_HAVE_MAPPED	(!DGI_OS_OPENBSD)
+#define DGI_HAVE_MAPPED	(!DGI_OS_OPENBSD && !DGI_OS_DRAGONFLY)
 #endif
 
-/* SO_BINDTODEVICE, socket(7). */
+/* SO_BINDTODEVICE, socket(7); that of macOS 26 is younger than IP_BOUND_IF. */
 #if !defined(DGI_HAVE_BINDTODEVICE)
 #define DGI_HAVE_BINDTODEVICE	DGI_OS_LINUX
 #endif
@@ -243,12 +271,16 @@
 #define DGI_HAVE_ENONET	DGI_OS_LINUX
 #endif
 
-/* SO_PROTOCOL and SO_DOMAIN, Linux 2.6.32. */
+/* SO_PROTOCOL, Linux 2.6.32, FreeBSD 10, OpenBSD 5.4. */
 #if !defined(DGI_HAVE_SO_PROTOCOL)
-#define DGI_HAVE_SO_PROTOCOL	DGI_OS_LINUX
+#define DGI_HAVE_SO_PROTOCOL	\
+	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_OPENBSD)
 #endif
 
-/* MSG_NOSIGNAL; without it SO_NOSIGPIPE is set on each socket. */
+/*
+ * MSG_NOSIGNAL; without it SO_NOSIGPIPE is set on each socket.  The headers of
+ * macOS 26 have it, the kernels of older ones do not.
+ */
 #if !defined(DGI_HAVE_MSG_NOSIGNAL)
 #define DGI_HAVE_MSG_NOSIGNAL	(!DGI_OS_MACOS)
 #endif

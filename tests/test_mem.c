@@ -357,7 +357,7 @@ TEST(mem, default_sizes)
 #define RLIMIT_AS	RLIMIT_DATA	/* OpenBSD counts mmap(2), too */
 #endif
 
-/* The limit is one of mmap(2): not on macOS, nor where a system is emulated. */
+/* The limit is one of mmap(2), which that of macOS is not. */
 static bool
 is_limited(void)
 {

@@ -61,13 +61,16 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
 
 /*
  * After shutdown(2) on its descriptor a socket is readable for ever, with
- * nothing: EAGAIN from UDP on Linux, elsewhere no bytes and no sender.
+ * nothing: EAGAIN from UDP on Linux, elsewhere no bytes and no sender.  poll(2)
+ * does not tell of it everywhere, but where even unnamed senders have an address
+ * the lack of one does.
  */
 static inline bool
-is_end(size_t len, socklen_t namelen, unsigned events)
+is_end(size_t len, socklen_t namelen, bool named, unsigned events)
 {
 	return len == 0 && namelen == 0 &&
-	    (events & (DGI_HANGUP | DGI_READ_END)) != 0;
+	    ((events & (DGI_HANGUP | DGI_READ_END)) != 0 ||
+	    (named && !DGI_HAVE_EMPTY_NAME));
 }
 
 static void
@@ -128,7 +131,8 @@ fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
 
 	for (i = 0; i < n; i++) {
 		namelen = a->rx[i].msg_hdr.msg_namelen;
-		if (a->rx[i].msg_len == 0 && is_end(0, namelen, events))
+		if (a->rx[i].msg_len == 0 && is_end(0, namelen,
+		    (a->mode & DGI_RX_NAMED) != 0, events))
 			break;
 		if ((a->mode & DGI_RX_NAMED) != 0)
 			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);
@@ -196,7 +200,7 @@ read_one(struct dgram_socket *s, unsigned events)
 		return (int)len;
 	if (!named)
 		namelen = 0;
-	if (is_end((size_t)len, namelen, events)) {
+	if (is_end((size_t)len, namelen, named, events)) {
 		hang_up(s);
 		return 0;
 	}

@@ -174,14 +174,24 @@
 #define DGI_HAVE_FORGETFUL_DISCONNECT	DGI_OS_LINUX
 #endif
 
-/* IP_PKTINFO: where an IPv4 datagram arrived, and to say where from. */
-#if !defined(DGI_HAVE_PKTINFO4)
-#define DGI_HAVE_PKTINFO4	(DGI_OS_LINUX || DGI_OS_MACOS || DGI_OS_NETBSD)
+/*
+ * IP_PKTINFO: where an IPv4 datagram arrived, and to say where from; NetBSD 8.  On
+ * all but Linux the option that asks for it has a name of its own, IP_RECVPKTINFO.
+ */
+#if DGI_OS_NETBSD || DGI_OS_OPENBSD
+#include <sys/types.h>
+#include <netinet/in.h>
 #endif
-
-/* The option that asks for it has a name of its own, IP_RECVPKTINFO. */
+#if !defined(DGI_HAVE_PKTINFO4)
+#if DGI_OS_LINUX || DGI_OS_MACOS || (DGI_OS_NETBSD && \
+    defined(IP_PKTINFO) && defined(IP_RECVPKTINFO))
+#define DGI_HAVE_PKTINFO4	1
+#else
+#define DGI_HAVE_PKTINFO4	0
+#endif
+#endif
 #if !defined(DGI_HAVE_RECVPKTINFO4)
-#define DGI_HAVE_RECVPKTINFO4	(DGI_OS_MACOS || DGI_OS_NETBSD)
+#define DGI_HAVE_RECVPKTINFO4	(DGI_HAVE_PKTINFO4 && !DGI_OS_LINUX)
 #endif
 
 /* IP_RECVDSTADDR and IP_RECVIF: the same in two messages. */
@@ -189,9 +199,14 @@
 #define DGI_HAVE_RECVDSTADDR	(!DGI_OS_LINUX)
 #endif
 
-/* IP_SENDSRCADDR: the source of a datagram. */
+/* IP_SENDSRCADDR: the source of a datagram; NetBSD 8, OpenBSD 6.1. */
 #if !defined(DGI_HAVE_SENDSRCADDR)
-#define DGI_HAVE_SENDSRCADDR	(!DGI_OS_LINUX && !DGI_OS_MACOS)
+#if DGI_OS_FREEBSD || DGI_OS_DRAGONFLY || \
+    ((DGI_OS_NETBSD || DGI_OS_OPENBSD) && defined(IP_SENDSRCADDR))
+#define DGI_HAVE_SENDSRCADDR	1
+#else
+#define DGI_HAVE_SENDSRCADDR	0
+#endif
 #endif
 
 /* A control message has the name of the value, IP_TTL, not of what asked. */

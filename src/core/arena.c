@@ -143,7 +143,11 @@ dgi_arena_cut(struct dgi_arena *a, size_t datagram, unsigned mode, unsigned n)
 		    named ? sizeof(a->rx_addr[i].u) : 0;
 		a->messages[i].data = a->rx_iov[i].iov_base;
 		a->messages[i].remote = named ? &a->rx_addr[i] : NULL;
+		/* Nothing of what another socket was told. */
 		a->messages[i].local = NULL;
+		a->messages[i].ifindex = 0;
+		a->messages[i].ttl = a->messages[i].tos = 0;
+		a->messages[i].time_ns = 0;
 		ready_control(a, i);
 	}
 	if (n > a->prepared)

@@ -71,7 +71,7 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/option.o \
 	${O}/core/unix.o ${O}/core/stats.o
 
-TESTS =	list heap mem os mmsg addr format err fake_kqueue poller kqueue \
+TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access recv send queue flush option unix stats faults rules bsd
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}

@@ -20,6 +20,10 @@
 #include "core/addr.h"
 #include "core/cmsg.h"
 
+#define TIME_OF(type, frac)						\
+	{ sizeof(((type *)0)->tv_sec), offsetof(type, frac),		\
+	    sizeof(((type *)0)->frac) }
+
 const struct dgi_cmsg_abi dgi_cmsg_native = {
 	.len_size = sizeof(((struct cmsghdr *)0)->cmsg_len),
 	.socket = SOL_SOCKET,
@@ -27,7 +31,7 @@ const struct dgi_cmsg_abi dgi_cmsg_native = {
 	.ip6 = IPPROTO_IPV6,
 #if DGI_HAVE_PKTINFO4
 	.pktinfo = IP_PKTINFO,
-	.send_pktinfo = sizeof(struct in_pktinfo),
+	.pktinfo_size = sizeof(struct in_pktinfo),
 #else
 	.pktinfo = DGI_CMSG_NONE,
 #endif
@@ -45,9 +49,11 @@ const struct dgi_cmsg_abi dgi_cmsg_native = {
 #endif
 #if DGI_HAVE_CMSG_IS_OPTION
 	.ttl = IP_TTL,
+	.ttl_size = sizeof(int),
 	.tos = IP_TOS,
 #else
 	.ttl = IP_RECVTTL,
+	.ttl_size = 1,
 #if DGI_HAVE_RECVTOS
 	.tos = IP_RECVTOS,
 #else
@@ -58,8 +64,10 @@ const struct dgi_cmsg_abi dgi_cmsg_native = {
 	.hoplimit = IPV6_HOPLIMIT,
 	.tclass = IPV6_TCLASS,
 	.timestamp = SCM_TIMESTAMP,
+	.timeval = TIME_OF(struct timeval, tv_usec),
 #if DGI_HAVE_TIMESTAMPNS
 	.timestampns = SCM_TIMESTAMPNS,
+	.timespec = TIME_OF(struct timespec, tv_nsec),
 #else
 	.timestampns = DGI_CMSG_NONE,
 #endif
@@ -147,62 +155,78 @@ arrived_at(const struct reader *r, const unsigned char *addr)
 static void
 read_pktinfo(const struct reader *r, const unsigned char *p, size_t size)
 {
-	if (size >= 12) {
+	if (size < r->abi->pktinfo_size)
+		return;
+	if (r->abi->pktinfo_size == 12) {
 		arrived_at(r, p + 8);
 		r->m->ifindex = word(p);
 		/* An answer comes from another: it was not to us alone. */
 		if (word(p + 4) != 0 && word(p + 4) != word(p + 8))
 			r->m->flags |= DGRAM_GROUP;
-	} else if (size >= 8) {
+	} else if (r->abi->pktinfo_size == 8) {
 		arrived_at(r, p);
 		r->m->ifindex = word(p + 4);
 	}
 }
 
-/* A byte or an int, whatever its name. */
+/* A byte or an int, whatever its name; half an int is nothing. */
 static void
 read_small(const struct reader *r, const unsigned char *p, size_t size,
-    unsigned flag, uint8_t *v)
+    size_t least, unsigned flag, uint8_t *v)
 {
-	if (size == 0)
+	if (size < least || (size != 1 && size < sizeof(int)))
 		return;
-	*v = size >= sizeof(int) ? (uint8_t)word(p) : p[0];
+	*v = size == 1 ? p[0] : (uint8_t)word(p);
 	r->m->flags |= flag;
 }
 
-/*
- * Seconds and a fraction of `unit` ns, in the words that the C library and the
- * kernel agreed on: this system's struct, or two of 64 or of 32 bits.
- */
-static void
-set_time(const struct reader *r, int64_t s, int64_t fraction, int64_t unit)
+/* A signed integer of 4 or 8 bytes. */
+static int64_t
+integer(const unsigned char *p, size_t size)
 {
-	r->m->time_ns = s * 1000000000 + fraction * unit;
+	int32_t w;
+	int64_t v;
+
+	if (size == sizeof(w)) {
+		memcpy(&w, p, sizeof(w));
+		return w;
+	}
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Seconds and a fraction of `unit` ns. */
+static void
+read_time(const struct reader *r, const struct dgi_cmsg_time *t,
+    const unsigned char *p, size_t size, int64_t unit)
+{
+	const int64_t second = 1000000000;
+	int64_t s, fraction;
+
+	if (size < (size_t)t->at + t->frac)
+		return;
+	s = integer(p, t->sec);
+	fraction = integer(p + t->at, t->frac);
+	/* Before 1970, after 2262, or not a time. */
+	if (s < 0 || s >= INT64_MAX / second || fraction < 0 ||
+	    fraction >= second / unit)
+		return;
+	r->m->time_ns = s * second + fraction * unit;
 	r->m->flags |= DGRAM_TIME;
 }
 
 static void
-read_time(const struct reader *r, const unsigned char *p, size_t size, bool ns)
+read_rights(const struct reader *r, const unsigned char *p, size_t size)
 {
-	const int64_t unit = ns ? 1 : 1000;
-	struct timespec ts;
-	struct timeval tv;
-	int64_t v[2];
-	int32_t w[2];
+	struct dgi_cmsg_rest *rest = r->rest;
+	const size_t room = sizeof(rest->fds) / sizeof(int) - rest->nfds;
+	size_t n = size / sizeof(int);
 
-	if (ns && size == sizeof(ts)) {
-		memcpy(&ts, p, sizeof(ts));
-		set_time(r, ts.tv_sec, ts.tv_nsec, unit);
-	} else if (!ns && size == sizeof(tv)) {
-		memcpy(&tv, p, sizeof(tv));
-		set_time(r, tv.tv_sec, tv.tv_usec, unit);
-	} else if (size == sizeof(v)) {
-		memcpy(v, p, sizeof(v));
-		set_time(r, v[0], v[1], unit);
-	} else if (size == sizeof(w)) {
-		memcpy(w, p, sizeof(w));
-		set_time(r, w[0], w[1], unit);
-	}
+	/* There is room for as many as control messages have. */
+	if (n > room)
+		n = room;
+	memcpy(rest->fds + rest->nfds, p, n * sizeof(int));
+	rest->nfds += n;
 }
 
 static void
@@ -220,9 +244,9 @@ read_ip(const struct reader *r, int type, const unsigned char *p, size_t size)
 		memcpy(&index, p + 2, sizeof(index));
 		r->m->ifindex = index;
 	} else if (type == abi->ttl) {
-		read_small(r, p, size, DGRAM_TTL, &r->m->ttl);
+		read_small(r, p, size, abi->ttl_size, DGRAM_TTL, &r->m->ttl);
 	} else if (type == abi->tos) {
-		read_small(r, p, size, DGRAM_TOS, &r->m->tos);
+		read_small(r, p, size, 1, DGRAM_TOS, &r->m->tos);
 	}
 }
 
@@ -237,9 +261,9 @@ read_ip6(const struct reader *r, int type, const unsigned char *p, size_t size)
 		if (dgi_addr_has_zone(&r->local->u.in6))
 			r->local->u.in6.sin6_scope_id = r->m->ifindex;
 	} else if (type == abi->hoplimit) {
-		read_small(r, p, size, DGRAM_TTL, &r->m->ttl);
+		read_small(r, p, size, sizeof(int), DGRAM_TTL, &r->m->ttl);
 	} else if (type == abi->tclass) {
-		read_small(r, p, size, DGRAM_TOS, &r->m->tos);
+		read_small(r, p, size, sizeof(int), DGRAM_TOS, &r->m->tos);
 	}
 }
 
@@ -249,18 +273,20 @@ read_one(const struct reader *r, int level, int type, const unsigned char *p,
 {
 	const struct dgi_cmsg_abi *abi = r->abi;
 
+	/* What this system does not have is not to be found. */
+	if (type == DGI_CMSG_NONE)
+		return;
 	if (level == abi->ip) {
 		read_ip(r, type, p, size);
 	} else if (level == abi->ip6) {
 		read_ip6(r, type, p, size);
 	} else if (level == abi->socket) {
 		if (type == abi->timestampns) {
-			read_time(r, p, size, true);
+			read_time(r, &abi->timespec, p, size, 1);
 		} else if (type == abi->timestamp) {
-			read_time(r, p, size, false);
+			read_time(r, &abi->timeval, p, size, 1000);
 		} else if (type == abi->rights) {
-			r->rest->fds = p;
-			r->rest->nfds = size / sizeof(int);
+			read_rights(r, p, size);
 		}
 	}
 }
@@ -288,7 +314,8 @@ dgi_cmsg_parse(const struct dgi_cmsg_abi *abi, const void *control, size_t len,
 	size_t n;
 
 	m->ifindex = 0;
-	rest->fds = NULL;
+	m->ttl = m->tos = 0;
+	m->time_ns = 0;
 	rest->nfds = 0;
 	while (len >= head) {
 		n = read_len(abi, p);
@@ -339,11 +366,11 @@ put_source(const struct dgi_cmsg_abi *abi, unsigned char *p,
 {
 	unsigned char info[12] = { 0 };
 
-	if (abi->send_pktinfo == 12) {
+	if (abi->pktinfo_size == 12) {
 		memcpy(info, &s->ifindex, 4);
 		if (s->has_addr)
 			memcpy(info + 4, addr, 4);
-	} else if (abi->send_pktinfo == 8) {
+	} else if (abi->pktinfo_size == 8) {
 		if (s->has_addr)
 			memcpy(info, addr, 4);
 		memcpy(info + 4, &s->ifindex, 4);
@@ -352,15 +379,18 @@ put_source(const struct dgi_cmsg_abi *abi, unsigned char *p,
 	} else {
 		return NULL;
 	}
-	return put(abi, p, abi->ip, abi->pktinfo, info, abi->send_pktinfo);
+	return put(abi, p, abi->ip, abi->pktinfo, info, abi->pktinfo_size);
 }
 
 static unsigned char *
 put_source6(const struct dgi_cmsg_abi *abi, unsigned char *p,
-    const struct dgi_source *s)
+    const struct dgi_source *s, bool mapped)
 {
 	unsigned char info[20] = { 0 };
 
+	/* Linux takes the wildcard of IPv4 only, when IPv4 is sent. */
+	if (mapped)
+		info[10] = info[11] = 0xff;
 	if (s->has_addr)
 		memcpy(info, s->addr, 16);
 	memcpy(info + 16, &s->ifindex, 4);
@@ -377,7 +407,7 @@ dgi_cmsg_build(const struct dgi_cmsg_abi *abi, void *control,
 	memset(control, 0, DGI_CMSG_SEND);
 	if (s->has_addr || s->ifindex != 0) {
 		if (!ip4 || (mapped && abi->mapped_by_ip6))
-			p = put_source6(abi, p, s);
+			p = put_source6(abi, p, s, mapped);
 		else
 			p = put_source(abi, p, s, s->addr + (mapped ? 12 : 0));
 		if (p == NULL)

@@ -23,6 +23,11 @@
 /* A type that a system does not have. */
 #define DGI_CMSG_NONE	(-1)
 
+/* A struct timeval or timespec: bytes of seconds, where the fraction is, its. */
+struct dgi_cmsg_time {
+	unsigned char sec, at, frac;
+};
+
 struct dgi_cmsg_abi {
 	unsigned char len_size;	/* bytes of cmsg_len */
 	unsigned char align;	/* of headers and of data, bytes; 0: as this
@@ -30,16 +35,18 @@ struct dgi_cmsg_abi {
 	/* Levels. */
 	int socket, ip, ip6;
 	/* Types that arrive. */
-	int pktinfo;		/* of 12 bytes: interface, reply, destination;
-				   of 8: destination, interface */
+	int pktinfo;
+	unsigned char pktinfo_size;	/* 12: interface, reply, destination;
+					   8: destination, interface; 0: none */
 	int dstaddr, recvif;	/* struct in_addr; struct sockaddr_dl */
-	int ttl, tos;		/* an int or a byte */
+	int ttl, tos;
+	unsigned char ttl_size;	/* bytes at least; more are an int */
 	int pktinfo6, hoplimit, tclass;
-	int timestamp, timestampns;	/* struct timeval, struct timespec */
+	int timestamp, timestampns;
+	struct dgi_cmsg_time timeval, timespec;
 	int rights;
-	/* What is sent. */
+	/* What is sent, beside pktinfo. */
 	int send_srcaddr;	/* struct in_addr */
-	unsigned char send_pktinfo;	/* bytes: 12, 8, or 0: not sent */
 	int send_ttl, send_tos;
 	unsigned char tos_size;	/* bytes: 4 or 1 */
 	bool mapped_by_ip6;	/* pktinfo6 also to a v4-mapped address */
@@ -54,7 +61,7 @@ extern const struct dgi_cmsg_abi	dgi_cmsg_native;
 
 /* What they tell that is not in a message. */
 struct dgi_cmsg_rest {
-	const void *fds;	/* descriptors, unaligned, ours to close */
+	int fds[DGI_CMSG_RECV / sizeof(int)];	/* ours to close */
 	size_t nfds;
 };
 

@@ -135,16 +135,12 @@ dgi_meta_fill(struct dgram_socket *s, unsigned i)
 	struct dgram_addr *local = &a->rx_control[i].local;
 	struct dgi_cmsg_rest rest;
 	size_t k;
-	int fd;
 
 	dgi_cmsg_parse(&dgi_cmsg_native, h->msg_control, h->msg_controllen,
 	    s->family, m, local, &rest);
 	/* Nobody asked for descriptors, but they are open in this process. */
-	for (k = 0; k < rest.nfds; k++) {
-		memcpy(&fd, (const char *)rest.fds + k * sizeof(fd),
-		    sizeof(fd));
-		(void)os->close(os, fd);
-	}
+	for (k = 0; k < rest.nfds; k++)
+		(void)os->close(os, rest.fds[k]);
 #if DGI_HAVE_MSG_MCAST
 	if ((h->msg_flags & (MSG_BCAST | MSG_MCAST)) != 0)
 		m->flags |= DGRAM_GROUP;
@@ -269,7 +265,7 @@ dgi_meta_answer(const struct dgram_socket *s, const struct dgram_message *m,
 		set_addr(src, m->local);
 	if (dgi_addr_is_multicast(m->local) || is_link_local(m->local))
 		src->ifindex = m->ifindex;
-	if (s->type == DGRAM_UDP4 && dgi_cmsg_native.send_pktinfo == 0)
+	if (s->type == DGRAM_UDP4 && dgi_cmsg_native.pktinfo_size == 0)
 		src->ifindex = 0;
 	return src->has_addr || src->ifindex != 0;
 }

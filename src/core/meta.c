@@ -170,9 +170,12 @@ is_link_local(const struct dgram_addr *a)
 {
 	const unsigned char *b = (const void *)&a->u.in.sin_addr;
 
-	if (a->u.sa.sa_family == AF_INET)
+	if (a->u.sa.sa_family == AF_INET6)
+		b = a->u.in6.sin6_addr.s6_addr;
+	if (dgi_addr_is_mapped(a))
+		b += 12;
+	if (a->u.sa.sa_family == AF_INET || dgi_addr_is_mapped(a))
 		return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
-	b = a->u.in6.sin6_addr.s6_addr;
 	return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;	/* RFC 4291 */
 }
 
@@ -194,7 +197,10 @@ dgi_meta_of(const struct dgram_datagram *d, struct dgi_source *src)
 	src->ifindex = d->ifindex;
 	if (d->from != NULL && !dgi_addr_is_any(d->from)) {
 		set_addr(src, d->from);
-		if (src->ifindex == 0 && d->from->u.sa.sa_family == AF_INET6)
+		/* A zone means something within a link only. */
+		if (src->ifindex == 0 &&
+		    d->from->u.sa.sa_family == AF_INET6 &&
+		    dgi_addr_has_zone(&d->from->u.in6))
 			src->ifindex = d->from->u.in6.sin6_scope_id;
 	}
 	if (is_set_small(d->ttl, (d->flags & DGRAM_SET_TTL) != 0))
@@ -265,7 +271,9 @@ dgi_meta_answer(const struct dgram_socket *s, const struct dgram_message *m,
 		set_addr(src, m->local);
 	if (dgi_addr_is_multicast(m->local) || is_link_local(m->local))
 		src->ifindex = m->ifindex;
-	if (s->type == DGRAM_UDP4 && dgi_cmsg_native.pktinfo_size == 0)
+	if ((s->type == DGRAM_UDP4 || (dgi_addr_is_mapped(m->local) &&
+	    !dgi_cmsg_native.mapped_by_ip6)) &&
+	    dgi_cmsg_native.pktinfo_size == 0)
 		src->ifindex = 0;
 	return src->has_addr || src->ifindex != 0;
 }

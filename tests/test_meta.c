@@ -172,6 +172,58 @@ is_index(unsigned got, unsigned want)
 	return got == want;
 }
 
+/*
+ * qemu of a user's program hands most control messages on as they are: what is
+ * in them is wrong for a machine of the other byte order.
+ */
+static bool
+is_swapped(void)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ && DGI_HAVE_SEND_TTL
+	_Alignas(8) unsigned char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { control, 1 };
+	struct dgram_addr to;
+	struct msghdr m = { .msg_name = &to.u, .msg_iov = &iov,
+	    .msg_iovlen = 1, .msg_control = control,
+	    .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int fd = bare_at("127.0.0.1", &to), ttl = 9;
+	bool ok;
+
+	m.msg_namelen = to.len;
+	c->cmsg_level = IPPROTO_IP;
+	c->cmsg_type = IP_TTL;
+	c->cmsg_len = CMSG_LEN(sizeof(ttl));
+	memcpy(CMSG_DATA(c), &ttl, sizeof(ttl));
+	ok = sendmsg(fd, &m, 0) == 1;
+	close(fd);
+	return ok;
+#else
+	return true;
+#endif
+}
+
+#define NEEDS_SWAPPED() do {						\
+	if (!is_swapped())						\
+		cr_skip_test("control messages are not swapped");	\
+} while (0)
+
+/* It also installs descriptors that it has no room for, and no SO_TIMESTAMPNS. */
+static bool
+is_emulated(void)
+{
+#if DGI_HAVE_TIMESTAMPNS
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
+	bool no = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one,
+	    sizeof(one)) < 0;
+
+	close(fd);
+	return no;
+#else
+	return false;
+#endif
+}
+
 static unsigned
 loopback(void)
 {
@@ -287,7 +339,8 @@ static const struct path {
 static bool
 can_go(const struct path *p)
 {
-	return strchr(p->bound, ':') == NULL || (have_ipv6() &&
+	/* Of IPv6 they are ints, of IPv4 a byte, or swapped. */
+	return strchr(p->bound, ':') == NULL || (have_ipv6() && is_swapped() &&
 	    (DGI_HAVE_MAPPED || strchr(p->asker, ':') != NULL));
 }
 
@@ -520,6 +573,8 @@ BACKEND_TEST(meta, unix_time)
 	fds = test_count_fds();
 	spy.room = SIZE_MAX - 1;	/* the kernel may cut them */
 	for (i = 0; i < COUNT(counts); i++) {
+		if (counts[i] > 50 && is_emulated())
+			break;
 		send_fds(fd, &p.addr, counts[i]);
 		RUN_UNTIL(l, ntold == i + 2);
 		MUST(told[i + 1].seq == (uint32_t)counts[i], "another");
@@ -902,6 +957,7 @@ BACKEND_TEST(meta, each_its_own)
 {
 	int fault, how;
 
+	NEEDS_SWAPPED();
 	for (fault = 0; fault < NFAULTS; fault++) {
 		for (how = 0; how < NHOW; how++) {
 			if (how == TRY && fault > NO_MMSG)
@@ -927,6 +983,7 @@ BACKEND_TEST(meta, short_counts)
 {
 	int most, how;
 
+	NEEDS_SWAPPED();
 	for (most = 1; most < (int)NSENT + 3; most++) {
 		for (how = 0; how < NHOW; how++)
 			send_ways(backend, "0.0.0.0", "127.0.0.1", "127.0.0.1",
@@ -944,6 +1001,7 @@ BACKEND_TEST(meta, one_fails)
 	struct peer p, q;
 	unsigned k, i;
 
+	NEEDS_SWAPPED();
 	for (k = 1; k <= NSENT; k++) {
 		l = spy_loop(backend);
 		open_at(&q, l, "127.0.0.1", DGRAM_TTL | DGRAM_TOS);
@@ -985,6 +1043,7 @@ BACKEND_TEST(meta, after_refusal)
 	int how;
 	unsigned i;
 
+	NEEDS_SWAPPED();
 	for (how = 0; how < NHOW; how++) {
 		l = spy_loop(backend);
 		open_at(&q, l, "127.0.0.1", DGRAM_TTL | DGRAM_TOS);
@@ -1019,6 +1078,7 @@ BACKEND_TEST(meta, zero)
 	struct peer p, q;
 	int i, r;
 
+	NEEDS_SWAPPED();
 	for (i = 0; i < 2; i++) {
 		if (i == 1 && !have_ipv6())
 			break;
@@ -1150,6 +1210,7 @@ BACKEND_TEST(meta, source_of_no_meaning)
 	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1, .from = &from };
 	struct peer p, q;
 
+	NEEDS_SWAPPED();
 	if (!have_ipv6())
 		cr_skip_test("no IPv6");
 	open_at(&q, l, "::1", 0);
@@ -1284,6 +1345,7 @@ BACKEND_TEST(meta, connected)
 	struct peer p, q;
 	int ok = 0;
 
+	NEEDS_SWAPPED();
 	open_at(&q, l, "0.0.0.0", DGRAM_TTL | DGRAM_LOCAL);
 	to = at("127.0.0.1", dgram_addr_port(&q.addr));
 	peer_open(&p, l, DGRAM_UDP4, &o);
@@ -1647,6 +1709,7 @@ BACKEND_TEST(meta, link_local)
 	uint32_t i;
 	int fd;
 
+	NEEDS_SWAPPED();
 	net_up();
 	l = spy_loop(backend);
 	open_server(&p, l, "::");
@@ -1701,19 +1764,9 @@ check_group(const char *backend, const char *wildcard, const char *group,
 	enter(net.client);
 	fd = bare_at(asker, NULL);
 	set(fd, SOL_SOCKET, SO_BROADCAST, 1);
-	if (to.u.sa.sa_family == AF_INET6) {
-		set(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF,
-		    (int)if_nametoindex(out));
-	} else {
-		struct ip_mreqn mreq = { .imr_ifindex =
-		    (int)if_nametoindex(out) };
-
-		MUST(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &mreq,
-		    sizeof(mreq)) == 0, "%s", strerror(errno));
-		/* 255.255.255.255 has no route. */
-		MUST(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, out,
-		    (socklen_t)strlen(out)) == 0, "%s", strerror(errno));
-	}
+	/* 255.255.255.255 has no route, the group only one. */
+	MUST(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, out,
+	    (socklen_t)strlen(out)) == 0, "%s", strerror(errno));
 	bare_send(fd, &to, 7);
 	RUN_UNTIL(l, ntold == 1);
 	MUST((told[0].flags & KNOWN) == (ALL | DGRAM_GROUP), "%s: %#x",
@@ -1730,6 +1783,7 @@ check_group(const char *backend, const char *wildcard, const char *group,
 
 BACKEND_TEST(meta, groups)
 {
+	NEEDS_SWAPPED();
 	net_up();
 	check_group(backend, "0.0.0.0", "239.1.2.3", "10.9.0.9", "10.9.0.1",
 	    "ca", true);
@@ -1762,6 +1816,7 @@ BACKEND_TEST(meta, by_interface)
 	struct peer p, q;
 	int i;
 
+	NEEDS_SWAPPED();
 	net_up();
 	for (i = 0; i < 2; i++) {
 		l = spy_loop(backend);

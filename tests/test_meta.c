@@ -550,7 +550,8 @@ send_fds(int fd, const struct dgram_addr *to, int n)
 
 BACKEND_TEST(meta, unix_time)
 {
-	static const int counts[] = { 1, 3, 50, 253 };
+	/* musl sends no more than 1024 bytes of control messages. */
+	static const int counts[] = { 1, 3, 50, 250 };
 	const struct dgram_options o = { .want = DGRAM_TIME };
 	struct dgram_addr from;
 	struct dgram_loop *l;

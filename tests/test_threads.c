@@ -505,8 +505,9 @@ BACKEND_TEST(threads, foreign_loop)
 	cr_assert(p.fd >= 0);
 	keep_alive(l);
 	sc.repost = true;
-	start_posters(l, 140000 / THREADS, post_and_wake);
+	/* Before there is anybody to send it. */
 	handle(SIGUSR1, on_foreign_signal);
+	start_posters(l, 140000 / THREADS, post_and_wake);
 	while (sc.ended < THREADS || sc.next[SELF] != sc.self_posts) {
 		r = poll(&p, 1, dgram_loop_timeout(l));
 		cr_assert(r >= 0 || errno == EINTR);

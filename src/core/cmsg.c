@@ -25,7 +25,8 @@
 	    sizeof(((type *)0)->frac) }
 
 const struct dgi_cmsg_abi dgi_cmsg_native = {
-	.len_size = sizeof(((struct cmsghdr *)0)->cmsg_len),
+	/* Of the kernel's: musl's is half of it, and padding. */
+	.len_size = offsetof(struct cmsghdr, cmsg_level),
 	.socket = SOL_SOCKET,
 	.ip = IPPROTO_IP,
 	.ip6 = IPPROTO_IPV6,

@@ -177,15 +177,20 @@ print_notes(FILE *out)
 static int
 is_wanted(const struct mini_test *t, int argc, char **argv)
 {
+	int i, asked = 0, wanted = 0;
 	char name[256];
-	int i;
 
 	snprintf(name, sizeof(name), "%s::%s", t->suite, t->name);
 	for (i = 1; i < argc; i++) {
-		if (fnmatch(argv[i], name, 0) == 0)
-			return 1;
+		if (argv[i][0] == '!') {
+			if (fnmatch(argv[i] + 1, name, 0) == 0)
+				return 0;
+			continue;
+		}
+		asked = 1;
+		wanted |= fnmatch(argv[i], name, 0) == 0;
 	}
-	return argc == 1;
+	return wanted || !asked;
 }
 
 int

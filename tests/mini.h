@@ -5,7 +5,8 @@
  * interface that test.h names, for where Criterion cannot go (ThreadSanitizer,
  * musl, other processors, other systems).  Knows C11 and POSIX only.
  *
- *	test_x [--list] [pattern...]	patterns of fnmatch(3) for suite::name
+ *	test_x [--list] [pattern...]	patterns of fnmatch(3) for suite::name,
+ *					!pattern: but not these
  *
  * Lines that a test prints are shown if it fails, or if they begin with NOTE.
  * One process for each test, one test after the other.  How it ended is its

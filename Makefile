@@ -84,7 +84,7 @@ MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
 	${O}/mini/bsd_os.o ${O}/mini/mini.o
 
-EXAMPLES =	echo unix_echo syslogd daemon demo
+EXAMPLES =	echo unix_echo syslogd daemon dnsforward demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
 # The loop inside of others' loops, embed_ and the name that pkg-config knows.
 EMBEDS =	embed_libevent embed_libuv
@@ -211,8 +211,14 @@ ${EXAMPLE_BINS}: Makefile ${O}/libdgram.a
 
 examples: ${EXAMPLE_BINS}
 
-demo: ${EXAMPLE_BINS}
+# Asks the forwarder, which the demo does not know.
+${O}/tests/forward: Makefile tests/forward.c
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}${CC_USER} tests/forward.c ${LDFLAGS} -o $@
+
+demo: ${EXAMPLE_BINS} ${O}/tests/forward
 	@${O}/examples/demo ${O}/examples
+	@${O}/tests/forward ${O}/examples/dnsforward
 
 # Left out, and said so, where the other library is not there.
 ${EMBED_BINS}: Makefile ${O}/libdgram.a

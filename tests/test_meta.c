@@ -68,20 +68,6 @@ log_hook(struct peer *p, enum event e, const struct dgram_message *m, size_t n)
 	}
 }
 
-/* The one with that number. */
-static const struct told *
-told_of(uint32_t seq)
-{
-	size_t i;
-
-	for (i = 0; i < ntold; i++) {
-		if (told[i].seq == seq)
-			return &told[i];
-	}
-	MUST(false, "%u did not arrive", seq);
-	return NULL;
-}
-
 /* ---- sockets ---- */
 
 static struct dgram_addr
@@ -558,7 +544,7 @@ BACKEND_TEST(meta, configured)
 static void
 send_fds(int fd, const struct dgram_addr *to, int n)
 {
-	_Alignas(8) unsigned char control[CMSG_SPACE(253 * sizeof(int))];
+	_Alignas(8) unsigned char control[CMSG_SPACE(250 * sizeof(int))];
 	uint32_t seq = (uint32_t)n;
 	struct iovec iov = { &seq, sizeof(seq) };
 	struct dgram_addr a = *to;
@@ -802,7 +788,24 @@ BACKEND_TEST(meta, no_remote)
 
 /* ---- sent with ---- */
 
+enum how { BORROWED, COPIED, TRY, NHOW };
+
+#if DGI_HAVE_SEND_TTL
 #define NSENT	24u
+
+/* The one with that number. */
+static const struct told *
+told_of(uint32_t seq)
+{
+	size_t i;
+
+	for (i = 0; i < ntold; i++) {
+		if (told[i].seq == seq)
+			return &told[i];
+	}
+	MUST(false, "%u did not arrive", seq);
+	return NULL;
+}
 
 /*
  * Each in its own way: plain, with one thing, with all.  The way is not the
@@ -880,8 +883,6 @@ check_arrived(const struct outgoing *o, const struct dgram_addr *own)
 		MUST(dgram_addr_equal(&t->remote, &from), "%u: source", i);
 	}
 }
-
-enum how { BORROWED, COPIED, TRY, NHOW };
 
 /* How they are sent, and what stands in the way. */
 enum fault { NO_FAULT, NO_MMSG, BLOCKED, NO_BUFFERS, NFAULTS };
@@ -984,7 +985,6 @@ send_ways(const char *backend, const char *bind_to, const char *receiver,
 	free_fault_loop(l, &spy.f);
 }
 
-#if DGI_HAVE_SEND_TTL
 BACKEND_TEST(meta, each_its_own)
 {
 	int fault, how;

@@ -1631,7 +1631,7 @@ run(const char *command)
 
 /*
  *	server	sa 10.9.0.1, .2, fd09::1, ::2, fe80::1		ca	client
- *		sb 10.9.1.1, fe80::1				cb
+ *		sb 10.9.1.1, fe80::1, 169.254.9.1		cb
  *
  * Link-local addresses are the same on both links.
  */
@@ -1664,12 +1664,14 @@ net_up(void)
 	run("ip link set lo up; ip addr add 10.9.0.1/24 brd + dev sa; "
 	    "ip addr add 10.9.0.2/24 brd + dev sa; "
 	    "ip addr add 10.9.1.1/24 brd + dev sb; "
+	    "ip addr add 169.254.9.1/16 dev sb; "
 	    "ip addr add fd09::1/64 dev sa nodad; "
 	    "ip addr add fd09::2/64 dev sa nodad");
 	enter(net.client);
 	run("ip link set ca addrgenmode none; ip link set cb addrgenmode none;"
 	    "ip addr add 10.9.0.9/24 brd + dev ca; "
 	    "ip addr add 10.9.1.9/24 brd + dev cb; "
+	    "ip addr add 169.254.9.9/16 dev cb; "
 	    "ip addr add fd09::9/64 dev ca nodad; "
 	    "ip addr add fe80::9/64 dev ca nodad; "
 	    "ip addr add fe80::9/64 dev cb nodad; "
@@ -1771,6 +1773,37 @@ BACKEND_TEST(meta, link_local)
 		close(fd);
 	}
 	free_fault_loop(l, &spy.f);
+	net_down();
+	cr_assert(true);
+}
+
+/* So are those of IPv4: RFC 3927, with the interface. */
+BACKEND_TEST(meta, link_local4)
+{
+	static const char *const wildcards[] = { "0.0.0.0", "::" };
+	struct in6_pktinfo info6;
+	struct in_pktinfo info;
+	struct dgram_loop *l;
+	unsigned said;
+	struct peer p;
+	int i, fd;
+
+	NEEDS_SWAPPED();
+	net_up();
+	for (i = 0; i < 2; i++) {
+		l = spy_loop(backend);
+		open_server(&p, l, wildcards[i]);
+		fd = bare_at("169.254.9.9", NULL);
+		ask(l, &p, fd, "169.254.9.1", 1);
+		memcpy(&info, spy.last + CMSG_LEN(0), sizeof(info));
+		memcpy(&info6, spy.last + CMSG_LEN(0), sizeof(info6));
+		said = i == 0 ? (unsigned)info.ipi_ifindex :
+		    info6.ipi6_ifindex;
+		MUST(said != 0 && said == told[0].ifindex, "%s: %u",
+		    wildcards[i], said);
+		close(fd);
+		free_fault_loop(l, &spy.f);
+	}
 	net_down();
 	cr_assert(true);
 }

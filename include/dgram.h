@@ -457,9 +457,9 @@ int	dgram_send_batch(struct dgram_socket *, struct dgram_datagram *,
  */
 int	dgram_try_send(struct dgram_socket *, struct dgram_datagram *, size_t n);
 /*
- * To the sender of a message; with DGRAM_LOCAL from the address that it came to,
- * unless that is a group's or the socket is bound to one address.  Bytes of the message itself are not copied.  What
- * the kernel refuses is counted as failed, never an `error`.
+ * To the sender of a message; with DGRAM_LOCAL from the address that it came
+ * to, unless that is a group's.  Bytes of the message itself are not copied.
+ * What the kernel refuses is counted as failed, never an `error`.
  */
 int	dgram_reply(struct dgram_socket *, const struct dgram_message *,
 	    const void *, size_t);

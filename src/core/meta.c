@@ -293,7 +293,7 @@ dgi_meta_attach(struct dgram_socket *s, unsigned i,
 	}
 	n = dgi_cmsg_build(&dgi_cmsg_native, a->tx_control[i].bytes, src,
 	    s->family, is_to_mapped(s, to.len > 0 ? &to : NULL));
-	/* Checked when it was accepted: it is not negative. */
+	/* Checked when it was accepted; a reply does without what cannot be. */
 	if (n <= 0)
 		return;
 	m->msg_control = a->tx_control[i].bytes;

@@ -175,8 +175,8 @@
 #endif
 
 /*
- * IP_PKTINFO: where an IPv4 datagram arrived, and to say where from; NetBSD 8.  On
- * all but Linux the option that asks for it has a name of its own, IP_RECVPKTINFO.
+ * IP_PKTINFO: where an IPv4 datagram arrived, and to say where from; NetBSD 8.
+ * On all but Linux the option that asks has a name of its own, IP_RECVPKTINFO.
  */
 #if DGI_OS_NETBSD || DGI_OS_OPENBSD
 #include <sys/types.h>

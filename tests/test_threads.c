@@ -752,11 +752,16 @@ post_until_told(void *arg)
 /* The one thread of the child is the loop's; the others are in mid-post. */
 BACKEND_TEST(threads, fork_while_they_post)
 {
-	struct dgram_loop *l = test_loop(backend);
+	struct dgram_loop *l;
 	unsigned wakes;
 	int i, status;
 	pid_t pid;
 
+	/* Not so in libtsan: about one child in a thousand never came back. */
+#if defined(__SANITIZE_THREAD__)
+	cr_skip_test("no malloc in a child of many threads");
+#endif
+	l = test_loop(backend);
 	keep_alive(l);
 	start_posters(l, 1000, post_until_told);
 	for (i = 0; i < 20; i++) {

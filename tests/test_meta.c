@@ -105,7 +105,7 @@ static int
 bare_at(const char *literal, struct dgram_addr *addr)
 {
 	struct dgram_addr a = at(literal, 0);
-	int fd = socket(a.u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = socket(a.u.sa.sa_family, SOCK_DGRAM, 0);
 
 	MUST(fd >= 0, "%s", strerror(errno));
 	if (a.u.sa.sa_family == AF_INET) {

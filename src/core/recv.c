@@ -303,6 +303,7 @@ dgi_recv_ready(struct dgram_socket *s, unsigned events)
 			return;
 	}
 	/* Whoever is flooded comes by here, and only then are there drops. */
-	if ((++s->stats.budget_used_up & 0xffff) == 0)
+	s->stats.budget_used_up++;
+	if ((++s->floods & 0xffff) == 0)
 		dgi_stats_count_drops(s);
 }

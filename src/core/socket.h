@@ -117,6 +117,8 @@ struct dgram_socket {
 	unsigned quiet, patience;	/* visits towards a streak; needed */
 	int recv_error;			/* the last one, 0 after a datagram */
 	bool recv_rests;		/* until the timer */
+	unsigned floods;		/* visits that used the budget up; of
+					   stats.budget_used_up, sends are part */
 
 	/* queue.c and flush.c */
 	size_t bytes_left;		/* of options.send_queue_bytes */

@@ -314,6 +314,59 @@ BACKEND_TEST(queue, memory_bound)
 }
 
 /*
+ * Lists of pieces are kept by length: each length has had its peak, of as many
+ * completions as may wait.
+ */
+BACKEND_TEST(queue, memory_bound_of_lists)
+{
+	static const struct dgram_options o = { .send_queue_count = 1,
+	    .send_queue_bytes = 1 };
+	static struct iovec iov[1024];
+	size_t held, bound;
+	int n, sent = 0;
+
+	enter(backend, DGRAM_UDP4, &o);
+	OK(dgram_loop_memory(sc.l, NULL, &bound));
+	for (n = COUNT(iov); n > 2; n /= 2) {
+		while (dgram_send_addr(sc.p.s, iov, n, &sc.to, peer_done,
+		    &sc.p) == 0) {
+			sent++;
+			OK(dgram_flush(sc.p.s));
+		}
+		RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == sent);
+	}
+	cr_assert(sent > 9 * 4000, "%d", sent);
+	OK(dgram_loop_memory(sc.l, &held, NULL));
+	cr_assert(held <= bound, "%zu of %zu", held, bound);
+	leave();
+}
+
+/* What the first bind reserves for all sockets is no surprise. */
+BACKEND_TEST(queue, memory_bound_of_the_arena)
+{
+	static const struct dgram_options o = { .type = DGRAM_UDP4,
+	    .send_queue_count = 1, .send_queue_bytes = 1,
+	    .max_datagram = (size_t)1 << 19, .want = DGRAM_TTL };
+	struct dgram_loop_options lo = { .backend = backend, .batch = 1024 };
+	struct dgram_socket *s;
+	struct dgram_addr any;
+	struct dgram_loop *l;
+	size_t held, bound;
+
+	OK(dgram_loop_new(&lo, &l));
+	OK(dgram_open(l, &o, &s));
+	OK(dgram_loop_memory(l, NULL, &bound));
+	OK(dgram_addr_parse(&any, "127.0.0.1", 0));
+	if (dgram_bind_addr(s, &any) == -ENOMEM) {
+		free_loop(l);
+		cr_skip_test("no address space for 512 MiB");
+	}
+	OK(dgram_loop_memory(l, &held, NULL));
+	cr_assert(held <= bound, "%zu of %zu", held, bound);
+	free_loop(l);
+}
+
+/*
  * The kernel takes each batch at once, and whoever sends without end never lets
  * the loop tell him: completions are bounded, too, and a drain follows.
  */

@@ -67,15 +67,36 @@ dgi_arena_done(struct dgi_arena *a, struct dgi_mem *m)
 	dgi_mem_free(m, a->tx_control, a->batch * sizeof(*a->tx_control));
 }
 
-int
-dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
+/* Bytes of the arena that a socket needs; 0: there is one that will do. */
+static size_t
+missing(const struct dgi_arena *a, size_t datagram)
 {
 	size_t stride = stride_of(datagram), size;
-	char *base;
 
 	size = stride > ARENA_MOST / a->batch ? ARENA_MOST : stride * a->batch;
 	/* A large one makes do with fewer slots, a larger one needs an arena. */
-	if (a->size >= size || a->size >= stride * 8)
+	return a->size >= size || a->size >= stride * 8 ? 0 : size;
+}
+
+size_t
+dgi_arena_bound(const struct dgi_arena *a, size_t datagram, unsigned mode)
+{
+	size_t sum = missing(a, datagram);
+
+	if ((mode & DGI_RX_CONTROL) != 0 && a->rx_control == NULL)
+		sum += a->batch * sizeof(*a->rx_control);
+	if (a->tx_control == NULL)
+		sum += a->batch * sizeof(*a->tx_control);
+	return sum;
+}
+
+int
+dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
+{
+	size_t size = missing(a, datagram);
+	char *base;
+
+	if (size == 0)
 		return 0;
 	base = dgi_mem_reserve(m, size);
 	if (base == NULL)

@@ -67,6 +67,10 @@ void	dgi_arena_done(struct dgi_arena *, struct dgi_mem *);
 int	dgi_arena_reserve(struct dgi_arena *, struct dgi_mem *,
 	    size_t datagram);
 
+/* The most bytes that a socket may come to reserve beside what there is. */
+size_t	dgi_arena_bound(const struct dgi_arena *, size_t datagram,
+	    unsigned mode);
+
 /* Room for the control messages of a batch.  -ENOMEM. */
 int	dgi_arena_reserve_rx(struct dgi_arena *, struct dgi_mem *);
 int	dgi_arena_reserve_tx(struct dgi_arena *, struct dgi_mem *);

@@ -72,9 +72,13 @@ dgi_queue_bound(const struct dgram_socket *s)
 		return SIZE_MAX;
 	n += DGI_UNTOLD_MOST + s->loop->batch;
 
-	/* Each may have a list of as many pieces as there can be. */
-	one = sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM + DGI_MEM_SMALLEST +
-	    DGI_REQ_PIECES_MOST * sizeof(struct iovec);
+	/*
+	 * Of either pool, to the next power of two.  Each may have a list of
+	 * pieces, too, and each length to the longest its peak: together twice
+	 * that, and a half for the ends of chunks.
+	 */
+	one = 4 * (sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM) +
+	    DGI_REQ_PIECES_MOST * sizeof(struct iovec) * 5 / 2;
 	bytes = s->options.send_queue_bytes;
 	if (n > SIZE_MAX / 4 / one ||
 	    bytes > SIZE_MAX / 4 / (2 * DGI_MEM_CLASSES))

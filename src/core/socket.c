@@ -89,8 +89,14 @@ member_bound(const struct dgi_member *m)
 {
 	const struct dgram_socket *s = (const void *)((const char *)m -
 	    offsetof(struct dgram_socket, member));
+	size_t queue, arena;
 
-	return s->state == DGI_CLOSED ? 0 : dgi_queue_bound(s);
+	if (s->state == DGI_CLOSED)
+		return 0;
+	queue = dgi_queue_bound(s);
+	arena = dgi_arena_bound(&s->loop->arena, s->options.max_datagram,
+	    s->rx_mode);
+	return arena > SIZE_MAX - queue ? SIZE_MAX : queue + arena;
 }
 
 static const struct dgi_member_ops member_ops = {

@@ -541,6 +541,34 @@ BACKEND_TEST(send, reply)
 	leave();
 }
 
+/* What came before the connect is answered to nobody, not to the peer. */
+BACKEND_TEST(send, reply_to_a_stranger)
+{
+	static const int types[] = { DGRAM_UDP4, DGRAM_UDP6 };
+	struct dgram_addr to;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < COUNT(types) && (i == 0 || have_ipv6()); i++) {
+		enter(backend, types[i]);
+		reply_own = true;
+		reply_skip = 0;
+		sc.p.hook = reply_hook;
+		fd = bare_socket(types[i], &to);
+		bare_send(sc.fd, &sc.p.addr, 1);
+		OK(dgram_connect_addr(sc.p.s, &to));
+		RUN_UNTIL(sc.l, sc.p.got == 1);
+		cr_assert_eq(reply_result, IS_CONNECTED, "%d", reply_result);
+		bare_send(fd, &sc.p.addr, 2);
+		RUN_UNTIL(sc.l, sc.p.got == 2);
+		cr_assert_eq(reply_result, 0, "%d", reply_result);
+		cr_assert_eq(bare_recv(fd), 2);
+		cr_assert_eq(stats_of(&sc.p).sent, 1);
+		close(fd);
+		leave();
+	}
+}
+
 /* To one that was not asked for. */
 BACKEND_TEST(send, reply_without_remote)
 {

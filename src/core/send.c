@@ -345,6 +345,23 @@ dgram_send_path(struct dgram_socket *s, const void *data, size_t size,
 	return dgram_send_addr(s, &iov, 1, &to, done, arg);
 }
 
+/*
+ * What came before the connect is delivered behind it, and is not the peer's.
+ * The names of AF_UNIX do not tell: a path has many.  Nor does a wildcard, which
+ * connect(2) takes for the loopback, nor a zone, which one may go without.
+ */
+static bool
+is_stranger(const struct dgram_socket *s, const struct dgram_addr *from)
+{
+	struct dgram_addr peer = s->peer;
+
+	if (from == NULL || s->type == DGRAM_UNIX || dgi_addr_is_any(&peer))
+		return false;
+	if (s->type == DGRAM_UDP6)
+		peer.u.in6.sin6_scope_id = from->u.in6.sin6_scope_id;
+	return !dgram_addr_equal(from, &peer);
+}
+
 /* The reply that is not common. */
 static DGI_APART int
 reply(struct dgram_socket *s, const struct iovec *iov,
@@ -355,9 +372,11 @@ reply(struct dgram_socket *s, const struct iovec *iov,
 	struct dgi_req *req;
 	int r;
 
-	/* What a connected socket receives comes from its peer. */
-	if (s->state == DGI_CONNECTED)
+	if (s->state == DGI_CONNECTED) {
+		if (is_stranger(s, to))
+			return DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED;
 		to = NULL;
+	}
 	if (to != NULL && to->len == 0)
 		return -EDESTADDRREQ;
 	/* From the address that was asked, not the one the route prefers. */

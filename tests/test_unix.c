@@ -328,3 +328,47 @@ BACKEND_TEST(unix, exchange)
 	RUN_UNTIL(l, p.n[EV_DONE] == 100 && q.n[EV_DONE] == 100);
 	free_loop(l);
 }
+
+/* ---- a backend that refuses for a while ---- */
+
+static struct dgi_poller_ops stubborn;
+static const struct dgi_poller_ops *real;
+static bool refuse;
+
+static int
+stubborn_set(struct dgi_poller *p, const struct dgi_interest *in,
+    unsigned have, unsigned want)
+{
+	return refuse && want != 0 ? -ENOSPC : real->set(p, in, have, want);
+}
+
+/*
+ * A socket that has only sent so far is given a path, and the backend has no room:
+ * it is bound, which cannot be taken back, and is read as soon as there is room.
+ */
+BACKEND_TEST(unix, named_while_the_backend_is_full)
+{
+	struct dgram_loop *l = test_loop(backend);
+	static struct peer p;
+	struct dgram_addr to;
+	int fd = bare_socket(DGRAM_UNIX, &to);
+
+	real = l->poller.ops;
+	stubborn = *real;
+	stubborn.set = stubborn_set;
+	l->poller.ops = &stubborn;
+	peer_open(&p, l, DGRAM_UNIX, NULL);
+	OK(send_copy(&p, 1, &to));
+	turns(l, 3);
+	cr_assert_eq(bare_recv(fd), 1);
+	refuse = true;
+	OK(dgram_bind_path(p.s, fresh_path(), 0));
+	OK(dgram_address(p.s, &p.addr));
+	cr_assert(exists(p.addr.u.un.sun_path));
+	turns(l, 3);
+	refuse = false;
+	bare_send(fd, &p.addr, 2);
+	RUN_UNTIL(l, p.got == 1);
+	free_loop(l);
+	close(fd);
+}

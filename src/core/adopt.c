@@ -4,9 +4,9 @@
  * Descriptors that somebody else made.
  *
  * All is asked of the descriptor: type, protocol, family, whether it is bound
- * and connected.  Nothing is set on it but what dgram_options.want asks for, its
- * flags neither: every call of ours says MSG_DONTWAIT.  Nothing of it is kept
- * unless all went well.
+ * and connected.  Nothing is set on it but what dgram_options.want asks for (and
+ * that is not taken back if a later step fails), its flags neither: every call of
+ * ours says MSG_DONTWAIT.  Nothing of it is kept unless all went well.
  */
 
 #include "core/plat.h"

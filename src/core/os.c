@@ -32,6 +32,13 @@
 #define SEND_FLAGS	MSG_DONTWAIT
 #endif
 
+/* Descriptors in a message are not for a child, wanted or not. */
+#if DGI_HAVE_SOCK_CLOEXEC
+#define RECV_FLAGS	(MSG_DONTWAIT | MSG_CMSG_CLOEXEC)
+#else
+#define RECV_FLAGS	MSG_DONTWAIT
+#endif
+
 /*
  * The value of `call` into r, or -errno; again after EINTR.  errno is put back:
  * a library that a signal handler may enter must not disturb it.
@@ -183,7 +190,7 @@ os_recvmsg(const struct dgi_os *os, int fd, struct msghdr *m, int flags)
 	ssize_t r;
 
 	(void)os;
-	CALL(r, recvmsg(fd, m, flags | MSG_DONTWAIT));
+	CALL(r, recvmsg(fd, m, flags | RECV_FLAGS));
 	return r;
 }
 
@@ -217,7 +224,7 @@ os_recvmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n,
 
 	(void)os;
 	/* The timeout does not do what recvmmsg(2) says: never given. */
-	CALL(r, recvmmsg(fd, m, n, flags | MSG_DONTWAIT, NULL));
+	CALL(r, recvmmsg(fd, m, n, flags | RECV_FLAGS, NULL));
 	return r;
 #else
 	(void)os, (void)fd, (void)m, (void)n, (void)flags;

@@ -78,6 +78,8 @@ member_fork(struct dgi_member *m, bool take_paths)
 	dgi_state_abandon(s);
 	s->block = DGI_FREE;
 	dgi_queue_fail(s, -ECANCELED, false);
+	if (s->state != DGI_CLOSED)
+		dgi_socket_check_end(s);
 	if (s->state == DGI_CLOSED)
 		return;
 	dgi_queue_arm(s);

@@ -155,7 +155,9 @@ kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr)
 		s->receives = addr != NULL;
 		if (s->receives && s->type == DGRAM_UNIX)
 			dgi_unix_bound(s);
-		r = dgi_socket_register(s);
+		/* One that had a descriptor is bound, and stays so. */
+		if (created)
+			r = dgi_socket_register(s);
 	}
 	if (r < 0) {
 		dgi_unix_unlink(s);

@@ -5,8 +5,9 @@
  *
  * All is asked of the descriptor: type, protocol, family, whether it is bound
  * and connected.  Nothing is set on it but what dgram_options.want asks for (and
- * that is not taken back if a later step fails), its flags neither: every call of
- * ours says MSG_DONTWAIT.  Nothing of it is kept unless all went well.
+ * that is not taken back if a later step fails) and SO_NOSIGPIPE where a send
+ * cannot say so; its flags neither: every call of ours says MSG_DONTWAIT.  Nothing
+ * of it is kept unless all went well.
  */
 
 #include "core/plat.h"
@@ -98,6 +99,12 @@ take(struct dgram_socket *s, const struct found *f)
 	    dgram_addr_port(&f->local) != 0;
 	dgi_socket_set_type(s, f->type);
 	r = dgi_socket_attach(s, f->fd);
+#if !DGI_HAVE_MSG_NOSIGNAL
+	/* No signal for a send behind shutdown(2): not said of each call. */
+	if (r == 0)
+		(void)s->loop->os->setsockopt(s->loop->os, s->fd, SOL_SOCKET,
+		    SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
+#endif
 	if (r == 0)
 		r = dgi_meta_apply(s);
 	if (r == 0) {

@@ -38,6 +38,30 @@ get_int(const struct dgram_socket *s, int level, int name)
 	return r < 0 ? r : v;
 }
 
+/*
+ * SO_RCVBUF or SO_SNDBUF.  Linux grants what it has and says nothing, BSDs refuse
+ * what is too much: theirs is searched for, down to a few percent.
+ */
+static int
+grant_buffer(const struct dgram_socket *s, int name, int size)
+{
+	int r = set_int(s, SOL_SOCKET, name, size), least = 0, most = size, mid;
+
+	if (r != -ENOBUFS)
+		return r;
+	while (most - least > most / 32 + 1) {
+		mid = least + (most - least) / 2;
+		r = set_int(s, SOL_SOCKET, name, mid);
+		if (r == 0)
+			least = mid;
+		else if (r == -ENOBUFS)
+			most = mid;
+		else
+			return r;
+	}
+	return least > 0 ? 0 : -ENOBUFS;
+}
+
 int
 dgi_option_check(const struct dgram_options *o)
 {
@@ -144,9 +168,9 @@ dgi_option_apply(struct dgram_socket *s)
 	if (r == 0)
 		r = dgi_meta_apply(s);
 	if (r == 0 && o->recv_buffer_size > 0)
-		r = set_int(s, SOL_SOCKET, SO_RCVBUF, o->recv_buffer_size);
+		r = grant_buffer(s, SO_RCVBUF, o->recv_buffer_size);
 	if (r == 0 && o->send_buffer_size > 0)
-		r = set_int(s, SOL_SOCKET, SO_SNDBUF, o->send_buffer_size);
+		r = grant_buffer(s, SO_SNDBUF, o->send_buffer_size);
 	if (r == 0 && o->configure != NULL) {
 		r = o->configure(s->fd, o->arg);
 		if (r > 0)
@@ -222,7 +246,7 @@ set_buffer(struct dgram_socket *s, int name, int size)
 		return r;
 	if (size < 0)
 		return DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE;
-	return size == 0 ? 0 : set_int(s, SOL_SOCKET, name, size);
+	return size == 0 ? 0 : grant_buffer(s, name, size);
 }
 
 static int

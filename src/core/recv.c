@@ -59,6 +59,19 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
 	return m->size;
 }
 
+/* What a socket that asks for no names would be told of the next sender. */
+static DGI_APART bool
+is_next_from_nobody(const struct dgram_socket *s)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct dgram_addr a;
+	socklen_t len = sizeof(a.u);
+	char byte;
+
+	return os->recvfrom(os, s->fd, &byte, sizeof(byte), MSG_PEEK, &a.u.sa,
+	    &len) == 0 && len == 0;
+}
+
 /*
  * After shutdown(2) on its descriptor a socket is readable for ever, with
  * nothing: EAGAIN from UDP on Linux, elsewhere no bytes and no sender.  poll(2)
@@ -66,11 +79,13 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
  * the lack of one does.
  */
 static inline bool
-is_end(size_t len, socklen_t namelen, bool named, unsigned events)
+is_end(const struct dgram_socket *s, size_t len, socklen_t namelen, bool named,
+    unsigned events)
 {
-	return len == 0 && namelen == 0 &&
-	    ((events & (DGI_HANGUP | DGI_READ_END)) != 0 ||
-	    (named && !DGI_HAVE_EMPTY_NAME));
+	if (len != 0 || namelen != 0)
+		return false;
+	return (events & (DGI_HANGUP | DGI_READ_END)) != 0 ||
+	    (!DGI_HAVE_EMPTY_NAME && (named || is_next_from_nobody(s)));
 }
 
 static void
@@ -131,7 +146,7 @@ fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
 
 	for (i = 0; i < n; i++) {
 		namelen = a->rx[i].msg_hdr.msg_namelen;
-		if (a->rx[i].msg_len == 0 && is_end(0, namelen,
+		if (a->rx[i].msg_len == 0 && is_end(s, 0, namelen,
 		    (a->mode & DGI_RX_NAMED) != 0, events))
 			break;
 		if ((a->mode & DGI_RX_NAMED) != 0)
@@ -200,7 +215,7 @@ read_one(struct dgram_socket *s, unsigned events)
 		return (int)len;
 	if (!named)
 		namelen = 0;
-	if (is_end((size_t)len, namelen, named, events)) {
+	if (is_end(s, (size_t)len, namelen, named, events)) {
 		hang_up(s);
 		return 0;
 	}

@@ -440,10 +440,15 @@ dgi_socket_finish_connect(struct dgram_socket *s, struct dgi_op *op,
     int status, const struct dgram_addr *addr)
 {
 	dgi_list_remove(&op->link);
-	if (status == 0)
+	if (status == 0) {
+		/* As in dgram_connect_addr(). */
+		dgi_queue_flush_now(s);
+		if (s->state == DGI_CLOSED)
+			return NOT_RUNNING;
 		status = end_connect(s, addr);
-	else
+	} else {
 		dgi_state_move(s, DGI_CONNECT_FAILED);
+	}
 	dgi_socket_check_end(s);
 	return status;
 }

@@ -77,12 +77,12 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
 	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \
-	${O}/tests/bsd_os.o
+	${O}/tests/bsd_os.o ${O}/tests/kernel_as_bsd.o
 # The same with the small runner.
 MINI_BINS =	${TESTS:%=${O}/mini/test_%}
 MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
-	${O}/mini/bsd_os.o ${O}/mini/mini.o
+	${O}/mini/bsd_os.o ${O}/mini/kernel_as_bsd.o ${O}/mini/mini.o
 
 EXAMPLES =	echo unix_echo syslogd daemon dnsforward demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
@@ -159,7 +159,7 @@ check: test check-layers check-symbols check-headers check-readme check-install 
 
 # The tests with the small runner, elsewhere; matrix.sh says what each is.
 MATRIX =	check-tsan check-asan check-musl check-m32 check-s390x \
-	check-armv7 check-enosys
+	check-armv7 check-bsd check-enosys
 
 ${MATRIX}:
 	@MAKE="${MAKE}" TESTS="${TESTS}" WERROR="${WERROR}" \

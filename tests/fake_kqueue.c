@@ -50,6 +50,7 @@
 #include <unistd.h>
 
 #include "fake/sys/event.h"
+#include "bsd_os.h"
 #include "fake_kqueue.h"
 #include "core/list.h"
 
@@ -91,23 +92,18 @@ struct kq {
 	int fail_with;
 };
 
-static const struct fake_kqueue_quirks defaults = {
-	.no_user = true,
-	.no_useconds = true,
-	.enable_without_check = true,
-	.data_counts_addresses = true,
-	.no_long_timeouts = true,
-	.round_robin = true,
-};
+#define DEFAULTS {							\
+	.no_user = true,						\
+	.no_useconds = true,						\
+	.enable_without_check = true,					\
+	.data_counts_addresses = true,					\
+	.no_long_timeouts = true,					\
+	.round_robin = true,						\
+	.unix_is_writable = DGT_BSD,					\
+}
 
-struct fake_kqueue_quirks fake_kqueue_quirks = {
-	.no_user = true,
-	.no_useconds = true,
-	.enable_without_check = true,
-	.data_counts_addresses = true,
-	.no_long_timeouts = true,
-	.round_robin = true,
-};
+static const struct fake_kqueue_quirks defaults = DEFAULTS;
+struct fake_kqueue_quirks fake_kqueue_quirks = DEFAULTS;
 
 static struct dgi_list kqs = { &kqs, &kqs };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

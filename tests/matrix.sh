@@ -9,6 +9,8 @@
 #	m32	gcc -m32, with a time_t of 32 and of 64 bits
 #	s390x	big-endian, user-mode emulation
 #	armv7	32 bits that want alignment, user-mode emulation
+#	bsd	what a BSD has (bsd_os.h, the fake kqueue, its facts in plat.h), on
+#		this system: once with what NetBSD has, once with what all have
 #	enosys	a kernel without recvmmsg, sendmmsg, epoll_create1, eventfd2: all
 #		of them and each by itself; every one must have been refused
 #
@@ -76,7 +78,7 @@ can() {
 # directory, target, cc, flags, what to link with.
 build() {
 	"$make" -j"$JOBS" O="$1" CC="$3" CFLAGS="$4" LDFLAGS="$5" \
-	    WERROR="$werror" "$2" > "$tmp/log" 2>&1 && return 0
+	    TESTS="$TESTS" WERROR="$werror" "$2" > "$tmp/log" 2>&1 && return 0
 	grep -v '^  \(CC\|AR\)  ' "$tmp/log"
 	echo "  FAIL check-$what: does not compile"
 	failed=$((failed + 1))
@@ -174,6 +176,24 @@ s390x)
 armv7)
 	emulated qemu-arm-static
 	suite "armv7" "$out/armv7" arm-linux-gnueabihf-gcc "-O1 -g" -static
+	;;
+bsd)
+	# Not those of addresses and metadata: they ask this system's headers.
+	TESTS="mem mmsg poller kqueue arena loop timer watch wake threads embed \
+fork socket state adopt access recv send queue flush option unix stats faults \
+rules bsd"
+	facts=-DDGT_BSD=1
+	for fact in EPOLL POLLRDHUP EVENTFD TRUE_LENGTH ERRQUEUE ABSTRACT \
+	    EMPTY_NAME MEMINFO FORGETFUL_DISCONNECT MULTICAST_ALL \
+	    BINDTODEVICE REUSEPORT_BALANCED SO_PROTOCOL TIMESTAMPNS ENONET \
+	    RECVTOS SEND_TTL SEND_TOS NOHUGEPAGE; do
+		facts="$facts -DDGI_HAVE_$fact=0"
+	done
+	facts="$facts -DDGI_HAVE_REUSEADDR_IS_REUSEPORT=1"
+	suite "as on NetBSD" "$out/bsd" "$gcc" "-O1 -g $facts" ""
+	suite "as on NetBSD, without recvmmsg, sendmmsg, SOCK_CLOEXEC" \
+	    "$out/bsd-least" "$gcc" "-O1 -g $facts -DDGI_HAVE_MMSG=0 \
+-DDGI_HAVE_RAW_SENDMMSG=0 -DDGI_HAVE_SOCK_CLOEXEC=0" ""
 	;;
 enosys)
 	dir=$out/enosys

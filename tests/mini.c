@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,6 +30,9 @@ static const struct mini_test *current;
 static volatile sig_atomic_t failed;	/* in a test: an expectation */
 static volatile sig_atomic_t child, timed_out;
 static int report_fd;			/* in a test: stdout of the runner */
+static int in_process;			/* the test is no process of its own */
+static pthread_t runner;
+static jmp_buf end_of_test;
 
 void
 mini_add(struct mini_test *t)
@@ -51,10 +56,19 @@ mini_report(const char *file, int line, const char *what, const char *format,
 	fputc('\n', stderr);
 }
 
+/* Out of the test.  Another thread cannot go there: that ends it all. */
+static _Noreturn void
+leave(int status)
+{
+	if (in_process && pthread_equal(pthread_self(), runner))
+		longjmp(end_of_test, status);
+	exit(status);
+}
+
 void
 mini_fail(void)
 {
-	exit(FAILED);
+	leave(FAILED);
 }
 
 void
@@ -67,10 +81,10 @@ mini_skip(const char *format, ...)
 	vsnprintf(reason, sizeof(reason), format, ap);
 	va_end(ap);
 	if (failed)
-		exit(FAILED);
+		leave(FAILED);
 	dprintf(report_fd, "    SKIP %s::%s: %s\n", current->suite,
 	    current->name, reason);
-	exit(SKIPPED);
+	leave(SKIPPED);
 }
 
 /* Too long, or the end of it all: processes the test has started go too. */
@@ -79,7 +93,7 @@ on_signal(int sig)
 {
 	if (child > 0)
 		kill(-(pid_t)child, SIGKILL);
-	if (sig != SIGALRM)
+	if (sig != SIGALRM || in_process)
 		_exit(FAILED);
 	timed_out = 1;
 }
@@ -105,6 +119,28 @@ slowness(void)
 	return s != NULL && atoi(s) > 0 ? (unsigned)atoi(s) : 1;
 }
 
+/* Where fork(2) fails: in this process; 0 or how it ended. */
+static int
+run_here(void)
+{
+	int status;
+
+	fflush(NULL);
+	runner = pthread_self();
+	report_fd = STDOUT_FILENO;
+	failed = 0;
+	alarm(current->timeout * slowness());
+	status = setjmp(end_of_test);
+	if (status == 0) {
+		current->run();
+		status = failed ? FAILED : 0;
+	}
+	alarm(0);
+	if (status == FAILED)
+		printf("    FAIL %s::%s\n", current->suite, current->name);
+	return status;
+}
+
 /* The test's wait status; what it prints goes to `out`. */
 static int
 run_test(FILE *out)
@@ -126,10 +162,8 @@ run_test(FILE *out)
 		/* Not _exit: a sanitizer's last word comes at exit. */
 		exit(failed ? FAILED : 0);
 	}
-	if (pid < 0) {
-		perror("fork");
-		exit(FAILED);
-	}
+	if (pid < 0)
+		return -1;
 	setpgid(pid, pid);
 	child = (sig_atomic_t)pid;
 	alarm(current->timeout * slowness());
@@ -193,6 +227,21 @@ is_wanted(const struct mini_test *t, int argc, char **argv)
 	return wanted || !asked;
 }
 
+/* Some kernels that are a library, or alone with one program, cannot. */
+static int
+can_fork(void)
+{
+	pid_t pid;
+
+	if (getenv("DGT_NO_FORK") != NULL)
+		return 0;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	return pid > 0 && waitpid(pid, NULL, 0) == pid;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -200,6 +249,7 @@ main(int argc, char **argv)
 	FILE *out;
 
 	list = argc > 1 && strcmp(argv[1], "--list") == 0;
+	in_process = !list && !can_fork();
 	set_signals(on_signal);
 	for (current = first; current != NULL; current = current->next) {
 		if (list) {
@@ -208,11 +258,26 @@ main(int argc, char **argv)
 		}
 		if (!is_wanted(current, argc, argv))
 			continue;
+		if (in_process) {
+			status = SKIPPED;
+			if (n[0] + n[1] == 0)
+				status = run_here();
+			else
+				printf("    SKIP %s::%s: one test a run "
+				    "without fork(2)\n", current->suite,
+				    current->name);
+			n[status == 0 ? 0 : status == SKIPPED ? 2 : 1]++;
+			continue;
+		}
 		if ((out = tmpfile()) == NULL) {
 			perror("tmpfile");
 			return FAILED;
 		}
 		status = run_test(out);
+		if (status < 0) {
+			perror("fork");
+			return FAILED;
+		}
 		end = !WIFEXITED(status) ? 1 : WEXITSTATUS(status) == 0 ? 0 :
 		    WEXITSTATUS(status) == SKIPPED ? 2 : 1;
 		n[end]++;

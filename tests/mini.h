@@ -9,8 +9,11 @@
  *					!pattern: but not these
  *
  * Lines that a test prints are shown if it fails, or if they begin with NOTE.
- * One process for each test, one test after the other.  How it ended is its
- * exit status, so that what a sanitizer finds at the end counts.
+ * One process for each test, one test after the other.  Where fork(2) does not
+ * work, or with DGT_NO_FORK in the environment, the first test that is wanted runs
+ * in the process itself, and the others are skipped: tests begin with variables
+ * that nobody has touched.  How a test ended is its exit status, so that what a
+ * sanitizer finds at the end counts.
  */
 
 #ifndef DGT_MINI_H

@@ -124,6 +124,17 @@ test_emulated(void)
 	return getenv("DGT_EMULATED") != NULL;
 }
 
+pid_t
+test_fork(void)
+{
+	/* For a test of what is done without. */
+	pid_t pid = getenv("DGT_NO_FORK") != NULL ? -1 : fork();
+
+	if (pid < 0)
+		cr_skip_test("fork(2) fails on this system");
+	return pid;
+}
+
 int
 test_count_fds(void)
 {

@@ -22,6 +22,8 @@
 #include <criterion/criterion.h>
 #endif
 
+#include <sys/types.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -101,6 +103,9 @@ bool	test_has(const char *call);
  * not pass all there is to the kernel; DGT_EMULATED in the environment says so.
  */
 bool	test_emulated(void);
+
+/* fork(2), or the test is skipped: there are kernels without. */
+pid_t test_fork(void);
 
 /* Open descriptors below 1024. */
 int	test_count_fds(void);

@@ -36,14 +36,21 @@ leave(void)
 }
 
 static int
-adopt(enum dgram_type type, int fd)
+adopt_wanting(enum dgram_type type, int fd, unsigned want)
 {
-	struct dgram_options o = { .events = &peer_events, .arg = &sc.p };
+	struct dgram_options o = { .events = &peer_events, .arg = &sc.p,
+	    .want = want };
 
 	memset(&sc.p, 0, sizeof(sc.p));
 	sc.p.loop = sc.l;
 	o.type = type;
 	return CALL(dgram_open_fd(sc.l, &o, fd, &sc.p.s));
+}
+
+static int
+adopt(enum dgram_type type, int fd)
+{
+	return adopt_wanting(type, fd, 0);
 }
 
 /* A bound one: at once usable, `listening` from the loop. */
@@ -185,7 +192,8 @@ BACKEND_TEST(adopt, socketpair)
 	OK(send_done(&sc.p, 1, NULL));
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 2);
 	cr_assert(sc.p.done[1] == -ECONNREFUSED ||
-	    sc.p.done[1] == -ENOTCONN || sc.p.done[1] == -ECONNRESET);
+	    sc.p.done[1] == -ENOTCONN || sc.p.done[1] == -ECONNRESET ||
+	    sc.p.done[1] == -EDESTADDRREQ);
 	close(sc.other);
 	leave();
 }
@@ -433,9 +441,10 @@ BACKEND_TEST(adopt, shut_down)
 	int way, connected;
 	size_t i;
 
+	/* Reading, deaf, reading without names. */
 	EACH_TYPE(type) {
 		for (i = 0; i < COUNT(hows); i++) {
-			for (way = 0; way < 2; way++) {
+			for (way = 0; way < 3; way++) {
 				for (connected = 0; connected < 2;
 				    connected++) {
 					enter(backend, type);
@@ -443,17 +452,38 @@ BACKEND_TEST(adopt, shut_down)
 						cr_assert_eq(connect(sc.other,
 						    &sc.from.u.sa,
 						    sc.from.len), 0);
-					OK(adopt((enum dgram_type)0,
-					    sc.other));
+					OK(adopt_wanting((enum dgram_type)0,
+					    sc.other, way == 2 ?
+					    DGRAM_NO_REMOTE : 0));
 					if (way == 1)
 						OK(dgram_set_events(sc.p.s,
 						    &peer_deaf, &sc.p));
 					turns(sc.l, 3);
-					check_shut(hows[i], way == 0);
+					check_shut(hows[i], way != 1);
 					leave();
 				}
 			}
 		}
+	}
+}
+
+/* No bytes and no name, for none is asked for: still no end. */
+BACKEND_TEST(adopt, empty_datagrams_without_names)
+{
+	int i;
+
+	EACH_TYPE(type) {
+		enter(backend, type);
+		OK(adopt_wanting((enum dgram_type)0, sc.other,
+		    DGRAM_NO_REMOTE));
+		turns(sc.l, 3);
+		for (i = 0; i < 8; i++)
+			cr_assert_eq(sendto(sc.fd, "", 0, 0, &sc.addr.u.sa,
+			    sc.addr.len), 0);
+		RUN_UNTIL(sc.l, sc.p.got == 8);
+		turns(sc.l, 3);
+		cr_assert_eq(sc.p.n[EV_ERROR], 0);
+		leave();
 	}
 }
 
@@ -472,8 +502,9 @@ BACKEND_TEST(adopt, shut_down_with_datagrams)
 			bare_send(sc.fd, &sc.addr, (uint32_t)i);
 		shutdown(sc.other, SHUT_RD);
 		RUN_UNTIL(sc.l, sc.p.n[EV_ERROR] == 1);
-		cr_assert_eq(sc.p.got, 5);
-		for (i = 0; i < 5; i++)
+		/* BSDs throw away what has not been read. */
+		cr_assert(sc.p.got == 5 || (!ON_LINUX && sc.p.got == 0));
+		for (i = 0; i < (int)sc.p.got; i++)
 			cr_assert_eq(sc.p.sizes[i], 4);
 		cr_assert_eq(sc.p.status[0], -ESHUTDOWN);
 		turns(sc.l, 5);
@@ -499,7 +530,7 @@ BACKEND_TEST(adopt, shut_down_while_paused)
 	cr_assert_eq(sc.p.got, 0);
 	OK(dgram_resume(sc.p.s));
 	RUN_UNTIL(sc.l, sc.p.n[EV_ERROR] == 1);
-	cr_assert_eq(sc.p.got, 3);
+	cr_assert(sc.p.got == 3 || (!ON_LINUX && sc.p.got == 0));
 	cr_assert_eq(sc.p.status[0], -ESHUTDOWN);
 	leave();
 }
@@ -527,6 +558,8 @@ BACKEND_TEST(adopt, error_that_is_gone)
 	static char byte[1];
 	int pipes[2], i;
 
+	if (!ON_LINUX)
+		cr_skip_test("no such error on this system");
 	enter(backend, DGRAM_UNIX);
 	cr_assert_eq(connect(sc.other, &sc.from.u.sa, sc.from.len), 0);
 	cr_assert_eq(connect(sc.fd, &sc.addr.u.sa, sc.addr.len), 0);

@@ -140,6 +140,52 @@ BACKEND_TEST(bsd, longer_than_the_buffer)
 	leave();
 }
 
+/* More than there is: nearly all there is, by option and by call. */
+BACKEND_TEST(bsd, buffers)
+{
+	struct dgram_options o = { .recv_buffer_size = 1 << 20,
+	    .send_buffer_size = 1 << 30 };
+	struct peer q;
+	int r;
+
+	EACH_TYPE(type) {
+		enter(backend, type);
+		peer_open_bound(&q, sc.l, type, &o);
+		r = CALL(dgram_get_recv_buffer_size(q.s));
+		cr_assert(r > BSD_BUF_MOST / 32 * 31 && r <= BSD_BUF_MOST);
+		r = CALL(dgram_get_send_buffer_size(q.s));
+		cr_assert(r > BSD_BUF_MOST / 32 * 31 && r <= BSD_BUF_MOST);
+		OK(dgram_set_recv_buffer_size(q.s, 30000));
+		CHECK(dgram_get_recv_buffer_size(q.s), 30000);
+		OK(dgram_set_recv_buffer_size(q.s, INT_MAX));
+		cr_assert(CALL(dgram_get_recv_buffer_size(q.s)) > 200000);
+		leave();
+	}
+}
+
+/* The error of a disconnect that was made is none; the port stays. */
+BACKEND_TEST(bsd, disconnect)
+{
+	struct dgram_addr a;
+
+	EACH_TYPE(type) {
+		enter(backend, type);
+		OK(dgram_connect_addr(sc.p.s, &sc.to));
+		OK(dgram_disconnect(sc.p.s));
+		OK(dgram_address(sc.p.s, &a));
+		if (type == DGRAM_UNIX)
+			cr_assert(dgram_addr_equal(&a, &sc.p.addr));
+		else
+			cr_assert_eq(dgram_addr_port(&a),
+			    dgram_addr_port(&sc.p.addr));
+		OK(send_done(&sc.p, 1, &sc.to));
+		bare_send(sc.fd, &sc.p.addr, 2);
+		RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 1 && sc.p.got == 1);
+		cr_assert_eq(sc.p.done[0], 4);
+		leave();
+	}
+}
+
 /* A name of two bytes is none. */
 BACKEND_TEST(bsd, unnamed_sender)
 {

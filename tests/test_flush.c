@@ -424,7 +424,10 @@ BACKEND_TEST(flush, full_unix_receiver)
 	leave();
 }
 
-/* Connected: by writability, which tells the truth then, so at once. */
+/*
+ * Connected: by writability, which tells the truth then, so at once; where the
+ * error is ENOBUFS it does not.
+ */
 BACKEND_TEST(flush, full_unix_peer)
 {
 	uint32_t n, i;
@@ -433,18 +436,19 @@ BACKEND_TEST(flush, full_unix_peer)
 	OK(dgram_connect_addr(sc.p.s, &sc.to));
 	n = send_until_blocked(NULL);
 	run_blocked();
-	cr_assert_eq(stats_of(&sc.p).backoffs, 0);
+	cr_assert((stats_of(&sc.p).backoffs == 0) == ON_LINUX);
 	for (i = 1; i < n; i++)
 		cr_assert_eq(bare_recv(sc.fd), i);
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == (int)n);
 	check_arrived(n, 1);
-	cr_assert_eq(stats_of(&sc.p).backoffs, 0);
+	cr_assert((stats_of(&sc.p).backoffs == 0) == ON_LINUX);
 	leave();
 }
 
 /*
  * Sends to a full receiver, then a connect to another: the head still waits for
- * the first, and what is writable is the second.
+ * the first, and what is writable is the second.  A connected socket of a BSD
+ * sends to its peer alone.
  */
 BACKEND_TEST(flush, full_unix_receiver_then_connect)
 {
@@ -460,7 +464,10 @@ BACKEND_TEST(flush, full_unix_receiver_then_connect)
 	for (i = 1; i < n; i++)
 		cr_assert_eq(bare_recv(sc.fd), i);
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == (int)n);
-	check_arrived(n, 1);
+	if (ON_LINUX)
+		check_arrived(n, 1);
+	else
+		cr_assert_eq(sc.p.done[n - 1], -EISCONN);
 	OK(send_done(&sc.p, 5, NULL));
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == (int)n + 1);
 	cr_assert_eq(bare_recv(fd2), 5);
@@ -499,6 +506,19 @@ BACKEND_TEST(flush, close_tries_once_more)
 
 /* ---- peers that are gone ---- */
 
+/* What sending to a peer that has closed comes to, at first and from then on. */
+static bool
+is_gone(int status)
+{
+	return ON_LINUX ? status == -ECONNREFUSED : status == -ECONNRESET;
+}
+
+static bool
+is_still_gone(int status)
+{
+	return ON_LINUX ? status == -ENOTCONN : status == -EDESTADDRREQ;
+}
+
 /* K8: the peer of a connected AF_UNIX socket closes. */
 BACKEND_TEST(flush, closed_unix_peer)
 {
@@ -517,11 +537,11 @@ BACKEND_TEST(flush, closed_unix_peer)
 	OK(send_copy(&sc.p, 3, NULL));
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 6);
 	turns(sc.l, 3);
-	cr_assert_eq(sc.p.done[1], -ECONNREFUSED);
+	cr_assert(is_gone(sc.p.done[1]));
 	for (i = 2; i < 6; i++)
-		cr_assert_eq(sc.p.done[i], -ENOTCONN);
+		cr_assert(is_still_gone(sc.p.done[i]));
 	cr_assert_eq(sc.p.n[EV_ERROR], 1);
-	cr_assert_eq(sc.p.status[0], -ENOTCONN);
+	cr_assert(is_still_gone(sc.p.status[0]));
 	cr_assert_eq(sc.p.kind[0], DGRAM_IN_SEND);
 	waits = sc.l->waits;
 	turn_wait(sc.l, 100);
@@ -542,8 +562,11 @@ BACKEND_TEST(flush, closed_unix_peer_while_full)
 	close(sc.fd);
 	sc.fd = -1;
 	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == (int)n + 1);
-	cr_assert_eq(sc.p.done[n - 1], -ECONNREFUSED);
-	cr_assert_eq(sc.p.done[n], -ENOTCONN);
+	/* On a BSD whoever reads may have seen it first. */
+	cr_assert(is_gone(sc.p.done[n - 1]) ||
+	    (!ON_LINUX && sc.p.n[EV_ERROR] == 1 &&
+	    is_still_gone(sc.p.done[n - 1])));
+	cr_assert(is_still_gone(sc.p.done[n]));
 	leave();
 }
 
@@ -621,6 +644,8 @@ BACKEND_TEST(flush, dead_port_reading)
 
 BACKEND_TEST(flush, dead_port_not_reading)
 {
+	if (!ON_LINUX && strcmp(backend, "poll") == 0)
+		cr_skip_test("poll(2) tells of no error on this system");
 	check_dead_port(backend, DGRAM_UDP4, &peer_deaf);
 	if (have_ipv6())
 		check_dead_port(backend, DGRAM_UDP6, &peer_deaf);
@@ -702,7 +727,7 @@ BACKEND_TEST(flush, dead_port_unconnected)
 	leave();
 }
 
-#if DGI_OS_LINUX
+#if DGI_HAVE_ERRQUEUE
 static int
 with_recverr(int fd, void *arg)
 {

@@ -94,7 +94,7 @@ in_child(void (*fn)(void))
 	pid_t pid;
 
 	fflush(NULL);
-	pid = fork();
+	pid = test_fork();
 	cr_assert(pid >= 0);
 	if (pid == 0) {
 		fn();
@@ -492,7 +492,7 @@ fork_in_callback(struct peer *p, enum event e, const struct dgram_message *m,
 	if (e != EV_MESSAGE || p->arg == NULL)
 		return;
 	p->arg = NULL;
-	pid = fork();
+	pid = test_fork();
 	MUST(pid >= 0, "fork");
 	if (pid > 0) {
 		MUST(waitpid(pid, &status, 0) == pid && status == 0,
@@ -532,7 +532,7 @@ static void
 fork_in_post(void *arg)
 {
 	int status = 0;
-	pid_t pid = fork();
+	pid_t pid = test_fork();
 
 	(void)arg;
 	MUST(pid >= 0, "fork");

@@ -63,7 +63,7 @@ BACKEND_TEST(option, ttl_and_tos)
 		OK(dgram_set_tos(p.s, 0x20));
 		cr_assert_eq(option(&p, IPPROTO_IPV6, IPV6_UNICAST_HOPS), 9);
 		cr_assert_eq(option(&p, IPPROTO_IPV6, IPV6_TCLASS), 0x20);
-#if DGI_OS_LINUX
+#if ON_LINUX
 		cr_assert_eq(option(&p, IPPROTO_IP, IP_TTL), 9);
 		cr_assert_eq(option(&p, IPPROTO_IP, IP_TOS), 0x20);
 #endif
@@ -80,7 +80,7 @@ BACKEND_TEST(option, ttl_and_tos)
 /* The hop limit of what goes to a mapped address (Node: 64, not ours). */
 BACKEND_TEST(option, ttl_of_mapped_traffic)
 {
-#if DGI_OS_LINUX
+#if ON_LINUX
 	static struct peer p;
 	struct dgram_loop *l;
 	struct dgram_addr any, to, mapped;
@@ -118,7 +118,7 @@ BACKEND_TEST(option, ttl_of_mapped_traffic)
 	close(fd);
 #else
 	(void)backend;
-	cr_skip_test("mapped addresses are Linux's");
+	cr_skip_test("only Linux has options of IPv4 on a socket of IPv6");
 #endif
 }
 
@@ -131,10 +131,12 @@ BACKEND_TEST(option, broadcast)
 	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
 	cr_assert_eq(option(&p, SOL_SOCKET, SO_BROADCAST), 0);
 	OK(dgram_addr_parse(&to, "255.255.255.255", 9));
-	CHECK(dgram_connect_addr(p.s, &to), -EACCES);
+	if (ON_LINUX)
+		CHECK(dgram_connect_addr(p.s, &to), -EACCES);
 	OK(send_done(&p, 1, &to));
 	RUN_UNTIL(l, p.n[EV_DONE] == 1);
-	cr_assert_eq(p.done[0], -EACCES);
+	/* Elsewhere the lack of a route may come first. */
+	cr_assert(p.done[0] == -EACCES || (!ON_LINUX && p.done[0] < 0));
 	OK(dgram_set_broadcast(p.s, 7));
 	cr_assert(option(&p, SOL_SOCKET, SO_BROADCAST) != 0);
 	OK(dgram_set_broadcast(p.s, 0));
@@ -173,8 +175,12 @@ BACKEND_TEST(option, buffer_sizes)
 		CHECK(dgram_set_recv_buffer_size(p.s, INT_MIN),
 		    DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE);
 		CHECK(dgram_get_send_buffer_size(p.s), before);
-		/* Clamped by the system, not refused. */
+		/* As much as the system has, not refused. */
+		r = CALL(dgram_get_recv_buffer_size(p.s));
 		OK(dgram_set_recv_buffer_size(p.s, INT_MAX));
+		cr_assert(CALL(dgram_get_recv_buffer_size(p.s)) > r);
+		OK(dgram_set_send_buffer_size(p.s, INT_MAX));
+		cr_assert(CALL(dgram_get_send_buffer_size(p.s)) > before);
 		OK(dgram_close(p.s, NULL, NULL));
 		turns(l, 3);
 	}
@@ -237,7 +243,7 @@ BACKEND_TEST(option, ipv6_only)
 	struct dgram_options o = { .ipv6_only = true };
 	struct dgram_addr any6, any4, a;
 	struct dgram_loop *l;
-	int only;
+	int only, r;
 
 	if (!have_ipv6())
 		cr_skip_test("no IPv6");
@@ -251,7 +257,10 @@ BACKEND_TEST(option, ipv6_only)
 		OK(dgram_address(p.s, &a));
 		OK(dgram_addr_parse(&any4, "0.0.0.0", dgram_addr_port(&a)));
 		peer_open(&q, l, DGRAM_UDP4, NULL);
-		CHECK(dgram_bind_addr(q.s, &any4), only ? 0 : -EADDRINUSE);
+		/* Elsewhere IPv4's own socket may come before a dual one. */
+		r = CALL(dgram_bind_addr(q.s, &any4));
+		cr_assert((r == -EADDRINUSE && !only) ||
+		    (r == 0 && (only || !ON_LINUX)), "%d", r);
 		OK(dgram_close(q.s, NULL, NULL));
 		turns(l, 3);
 		/* Dual stack: IPv4 peers have mapped addresses. */
@@ -400,7 +409,9 @@ BACKEND_TEST(option, kernel_errors)
 {
 	static struct peer p;
 	struct fault_os f;
-	struct dgram_options o = { .reuse_addr = true, .reuse_port = true,
+	const bool shares = DGI_HAVE_REUSEPORT_BALANCED ||
+	    DGI_HAVE_REUSEPORT_LB;
+	struct dgram_options o = { .reuse_addr = true, .reuse_port = shares,
 	    .recv_buffer_size = 10000, .send_buffer_size = 10000 };
 	struct dgram_loop *l;
 	struct dgram_addr a = any_addr(DGRAM_UDP4);
@@ -427,6 +438,6 @@ BACKEND_TEST(option, kernel_errors)
 		turns(l, 3);
 		cr_assert_eq(test_count_fds(), fds);
 	}
-	cr_assert_eq(failed, 4);
+	cr_assert_eq(failed, shares ? 4 : 3);
 	free_fault_loop(l, &f);
 }

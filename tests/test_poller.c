@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "alloc.h"
+#include "bsd_os.h"
 #include "poll/poller.h"
 
 #define POISON	4711
@@ -142,8 +143,10 @@ TEST(poller, open_by_name)
 	if (test_has("epoll_create1")) {
 		cr_assert_eq(p.ops, &dgi_epoll_ops);
 		cr_assert((fcntl(p.fd, F_GETFD) & FD_CLOEXEC) != 0);
-	} else
-		cr_assert_eq(p.ops, &dgi_poll_ops);
+	} else {
+		cr_assert_eq(p.ops, test_backend_exists("kqueue") ?
+		    &dgi_kqueue_ops : &dgi_poll_ops);
+	}
 	p.ops->close(&p);
 	cr_assert(test_alloc_clean(&alloc));
 }
@@ -362,7 +365,11 @@ BACKEND_TEST(poller, hang_up)
 	cr_assert_eq(set(sv[0], DGRAM_READABLE, DGRAM_WRITABLE), 0);
 	cr_assert_eq(only(sv[0]), DGRAM_WRITABLE);
 	close(sv[1]);
-	cr_assert((only(sv[0]) & DGI_HANGUP) != 0, "now all of it");
+	/* poll(2) of a BSD finds it writable and says no more. */
+	e = only(sv[0]);
+	cr_assert((e & DGI_HANGUP) != 0 || (!ON_LINUX &&
+	    strcmp(backend, "poll") == 0 && e == DGRAM_WRITABLE),
+	    "now all of it");
 	close(sv[0]);
 	end();
 }
@@ -392,6 +399,8 @@ BACKEND_TEST(poller, error_of_a_socket)
 	socklen_t len = sizeof(sin);
 	int fd, gone, value = 0;
 
+	if (!ON_LINUX && strcmp(backend, "poll") == 0)
+		cr_skip_test("poll(2) tells of no error on this system");
 	start(backend);
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	gone = socket(AF_INET, SOCK_DGRAM, 0);

@@ -59,8 +59,8 @@ BACKEND_TEST(recv, quiet_socket)
 /* One call per datagram where a batch is there: the target of DESIGN 5. */
 BACKEND_TEST(recv, drain)
 {
-	struct dgram_options o = { .recv_buffer_size = 2 << 20 };
-	enum { N = 1024, MOST = N / 32 + N / 64 + 4 };
+	struct dgram_options o = { .recv_buffer_size = ROOM };
+	enum { N = ROOM_COUNT, MOST = (N + 31) / 32 + (N + 63) / 64 + 4 };
 	uint64_t waits;
 	unsigned calls;
 
@@ -84,8 +84,9 @@ BACKEND_TEST(recv, drain)
 /* A budget that is not kept, or a datagram that it loses. */
 BACKEND_TEST(recv, budget)
 {
-	struct dgram_options o = { .recv_buffer_size = 2 << 20 };
+	struct dgram_options o = { .recv_buffer_size = ROOM };
 	struct dgram_loop_options lo = { .batch = 8, .budget = 20 };
+	enum { N = 200 };
 	size_t before;
 
 	memset(&sc, 0, sizeof(sc));
@@ -94,16 +95,16 @@ BACKEND_TEST(recv, budget)
 	sc.fd = bare_socket(DGRAM_UDP4, &sc.to);
 	peer_open_bound(&sc.p, sc.l, DGRAM_UDP4, &o);
 	turns(sc.l, 5);
-	send_numbers(1, 300);
-	while (sc.p.got < 300) {
+	send_numbers(1, N);
+	while (sc.p.got < N) {
 		before = sc.p.got;
 		turn_wait(sc.l, 100);
 		cr_assert(sc.p.got - before <= 20, "%zu in a turn",
 		    sc.p.got - before);
 	}
-	check_order(300);
+	check_order(N);
 	cr_assert(sc.p.largest <= 8);
-	cr_assert(stats_of(&sc.p).budget_used_up >= 10);
+	cr_assert(stats_of(&sc.p).budget_used_up >= N / 30);
 	leave();
 }
 
@@ -121,22 +122,23 @@ on_quiet(struct peer *p, enum event e, const struct dgram_message *m, size_t n)
 /* A busy socket behind which a quiet one waits for its turn. */
 BACKEND_TEST(recv, fairness)
 {
-	struct dgram_options o = { .recv_buffer_size = 2 << 20 };
+	struct dgram_options o = { .recv_buffer_size = ROOM };
+	enum { N = ROOM_COUNT };
 	size_t before;
 
 	enter(backend, DGRAM_UDP4, &o);
 	peer_open_bound(&quiet, sc.l, DGRAM_UDP4, NULL);
 	quiet.hook = on_quiet;
 	turns(sc.l, 5);
-	send_numbers(1, 1000);
+	send_numbers(1, N);
 	RUN_UNTIL(sc.l, sc.p.got > 100);
 	before = sc.p.got;
 	bare_send(sc.fd, &quiet.addr, 1);
 	RUN_UNTIL(sc.l, quiet.got == 1);
 	cr_assert(busy_before - before <= 64, "%zu came first",
 	    busy_before - before);
-	RUN_UNTIL(sc.l, sc.p.got == 1000);
-	check_order(1000);
+	RUN_UNTIL(sc.l, sc.p.got == N);
+	check_order(N);
 	leave();
 }
 
@@ -205,11 +207,12 @@ BACKEND_TEST(recv, messages_per_call)
 /* Without a limit the same, callback by callback. */
 BACKEND_TEST(recv, stop_in_a_batch)
 {
+	struct dgram_options o = { .recv_buffer_size = ROOM };
 	size_t at;
 
 	for (stop_how = 0; stop_how < 3; stop_how++) {
 		for (stop_after = 1; stop_after <= 4; stop_after++) {
-			enter(backend, DGRAM_UDP4, NULL);
+			enter(backend, DGRAM_UDP4, &o);
 			sc.p.hook = stop_hook;
 			send_numbers(1, 150);
 			RUN_UNTIL(sc.l, sc.p.n[EV_MESSAGE] == stop_after);
@@ -308,7 +311,7 @@ BACKEND_TEST(recv, truncation)
 	struct dgram_options o = { .recv_buffer_size = 1 << 20 };
 	struct dgram_stats st;
 	size_t i, k, sizes[5], cut;
-	int batch, room = 1 << 20;
+	int batch, room = ON_LINUX ? 1 << 20 : 200000;
 
 	large = malloc(65536);
 	for (i = 0; i < 65536; i++)
@@ -316,6 +319,9 @@ BACKEND_TEST(recv, truncation)
 	EACH_TYPE(type) {
 		for (i = 0; i < COUNT(most) * 2; i++) {
 			batch = i % 2;
+			/* All of them at once have no room. */
+			if (!ON_LINUX && batch && most[i / 2] > 1000)
+				continue;
 			o.max_datagram = most[i / 2];
 			sizes[0] = most[i / 2] - 1;
 			sizes[1] = most[i / 2];
@@ -459,10 +465,11 @@ BACKEND_TEST(recv, eagain_is_silent)
 /* An error in the middle of a batch, or instead of one. */
 BACKEND_TEST(recv, error_in_a_batch)
 {
+	struct dgram_options o = { .recv_buffer_size = ROOM };
 	int emulated;
 
 	for (emulated = !test_has("recvmmsg"); emulated < 2; emulated++) {
-		enter(backend, DGRAM_UDP4, NULL);
+		enter(backend, DGRAM_UDP4, &o);
 		if (emulated)
 			fault_always(&sc.f, FAULT_RECVMMSG, -ENOSYS);
 		send_numbers(1, 100);
@@ -540,7 +547,9 @@ change_hook(struct peer *p, enum event e, const struct dgram_message *m,
 /* Events that stay the old ones until the socket is quiet. */
 BACKEND_TEST(recv, set_events_in_the_callback)
 {
-	enter(backend, DGRAM_UDP4, NULL);
+	struct dgram_options o = { .recv_buffer_size = ROOM };
+
+	enter(backend, DGRAM_UDP4, &o);
 	other_got = 0;
 	sc.p.hook = change_hook;
 	send_numbers(1, 200);

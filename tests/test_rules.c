@@ -1046,7 +1046,7 @@ BACKEND_TEST(rules, message_stays_when_closed)
 	int fd;
 
 	OK(dgram_addr_parse(&any, "127.0.0.1", 0));
-	expected_size = 60000;
+	expected_size = 9000;
 	expected = malloc(expected_size);
 	for (i = 0; i < expected_size; i++)
 		expected[i] = (char)(i * 7);

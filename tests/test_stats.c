@@ -104,7 +104,7 @@ BACKEND_TEST(stats, out)
 /* What was delivered and what the kernel dropped is what was sent. */
 BACKEND_TEST(stats, in)
 {
-	struct dgram_options o = { .recv_buffer_size = 1 };
+	struct dgram_options o = { .recv_buffer_size = 4096 };
 	struct dgram_stats st;
 	uint32_t i;
 
@@ -197,8 +197,8 @@ tell_drops(const struct dgi_os *os, int fd, int level, int name, void *v,
 
 	(void)os;
 	if (level != SOL_SOCKET || name != MEMINFO)
-		return dgi_os_real.getsockopt(&dgi_os_real, fd, level, name, v,
-		    len);
+		return (dgi_os_real.getsockopt)(&dgi_os_real, fd, level, name,
+		    v, len);
 	memcpy(v, words, sizeof(words));
 	*len = sizeof(words);
 	return 0;

@@ -769,7 +769,7 @@ BACKEND_TEST(threads, fork_while_they_post)
 		cr_assert_eq(dgram_loop_post(l, on_post,
 		    TAG(SELF, sc.self_posts)), 0);
 		sc.self_posts++;
-		pid = fork();
+		pid = test_fork();
 		cr_assert(pid >= 0);
 		if (pid == 0) {
 			alarm(20);

@@ -368,7 +368,7 @@ BACKEND_TEST(wake, stop_by_signal)
 	handler_loop = l;
 	cr_assert_eq(sigaction(SIGUSR1, &sa, NULL), 0);
 	/* Not a timer: macOS and OpenBSD have none but that of alarm(3). */
-	child = fork();
+	child = test_fork();
 	if (child == 0) {
 		nanosleep(&later, NULL);
 		_exit(kill(self, SIGUSR1) != 0);

@@ -423,15 +423,20 @@ BACKEND_TEST(watch, hang_up)
 	size_t i;
 
 	for (i = 0; i < 3; i++) {
-		/* The writer is gone. */
-		cr_assert_eq(pipe(p), 0);
-		counted_init(&c, l, p[0]);
-		start(&c, asked[i]);
-		cr_assert_eq(turn(l, &c), 0);
-		close(p[1]);
-		cr_assert_eq(turn(l, &c), asked[i]);
-		dgram_watch_stop(&c.watch);
-		close(p[0]);
+		/*
+		 * The writer is gone.  A kqueue of a BSD does not tell who only
+		 * wants to write to the end that is read.
+		 */
+		if (DGI_OS_LINUX || asked[i] != DGRAM_WRITABLE) {
+			cr_assert_eq(pipe(p), 0);
+			counted_init(&c, l, p[0]);
+			start(&c, asked[i]);
+			cr_assert_eq(turn(l, &c), 0);
+			close(p[1]);
+			cr_assert_eq(turn(l, &c), asked[i]);
+			dgram_watch_stop(&c.watch);
+			close(p[0]);
+		}
 		/* The reader is gone. */
 		cr_assert_eq(pipe(p), 0);
 		counted_init(&c, l, p[1]);

@@ -32,6 +32,7 @@
 static struct kept {
 	int sndbuf, rcvbuf;		/* 0: not set */
 	bool is_wild;			/* has lost its address */
+	bool is_spoiled;		/* EAGAIN is its pending error */
 } kept[FDS];
 
 static struct bsd_os everybody = { .pktinfo = 25 }, *current = &everybody;
@@ -250,6 +251,10 @@ send_result(int fd, bool named, ssize_t r)
 static int
 refusal(int fd, bool named, size_t size)
 {
+	if (kept_of(fd)->is_spoiled) {
+		kept_of(fd)->is_spoiled = false;
+		return -EAGAIN;
+	}
 	if (named && is_connected(fd))
 		return -EISCONN;
 	return size > (size_t)sndbuf(fd) ? -EMSGSIZE : 0;
@@ -357,6 +362,8 @@ bsd_recvfrom(const struct dgi_os *os, int fd, void *buf, size_t size, int flags,
 {
 	ssize_t r = REAL.recvfrom(os, fd, buf, size, flags, sa, len);
 
+	if (r == -EAGAIN)
+		kept_of(fd)->is_spoiled = false;
 	if (is_shut(fd, r)) {
 		r = 0;
 		if (sa != NULL)
@@ -380,6 +387,8 @@ bsd_recvmsg(const struct dgi_os *os, int fd, struct msghdr *m, int flags)
 {
 	ssize_t r = REAL.recvmsg(os, fd, m, flags);
 
+	if (r == -EAGAIN)
+		kept_of(fd)->is_spoiled = false;
 	if (is_shut(fd, r)) {
 		nothing(m);
 		return 0;
@@ -402,6 +411,8 @@ bsd_recvmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n,
 		    &m[i].msg_hdr.msg_namelen);
 		retype(os, &m[i].msg_hdr);
 	}
+	if (r == -EAGAIN)
+		kept_of(fd)->is_spoiled = true;
 	/* As many of them as there are headers. */
 	if (r == -EAGAIN || (r > 0 && r < (int)n)) {
 		if (!is_shut(fd, -EAGAIN))

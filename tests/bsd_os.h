@@ -49,6 +49,7 @@
  *    address.
  *  - After shutdown(2) there are no bytes from nobody, for ever; a bare one drops
  *    what has not been read.
+ *  - recvmmsg(2) that finds nothing leaves EAGAIN to the next call, a send, too.
  *  - An option of IPv4 is refused by a socket of IPv6.
  *  - IP_PKTINFO comes with another type than the header has, or is refused.
  */

@@ -33,6 +33,7 @@ static int report_fd;			/* in a test: stdout of the runner */
 static int in_process;			/* the test is no process of its own */
 static pthread_t runner;
 static jmp_buf end_of_test;
+static int ended;			/* and how */
 
 void
 mini_add(struct mini_test *t)
@@ -60,8 +61,10 @@ mini_report(const char *file, int line, const char *what, const char *format,
 static _Noreturn void
 leave(int status)
 {
-	if (in_process && pthread_equal(pthread_self(), runner))
-		longjmp(end_of_test, status);
+	if (in_process && pthread_equal(pthread_self(), runner)) {
+		ended = status;
+		longjmp(end_of_test, 1);
+	}
 	exit(status);
 }
 
@@ -123,22 +126,19 @@ slowness(void)
 static int
 run_here(void)
 {
-	int status;
-
 	fflush(NULL);
 	runner = pthread_self();
 	report_fd = STDOUT_FILENO;
 	failed = 0;
 	alarm(current->timeout * slowness());
-	status = setjmp(end_of_test);
-	if (status == 0) {
+	if (setjmp(end_of_test) == 0) {
 		current->run();
-		status = failed ? FAILED : 0;
+		ended = failed ? FAILED : 0;
 	}
 	alarm(0);
-	if (status == FAILED)
+	if (ended == FAILED)
 		printf("    FAIL %s::%s\n", current->suite, current->name);
-	return status;
+	return ended;
 }
 
 /* The test's wait status; what it prints goes to `out`. */

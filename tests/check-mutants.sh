@@ -11,9 +11,8 @@ set -u
 
 make=${MAKE:-make}
 : "${TESTS:?}"
-if [ -z "${JOBS:-}" ]; then
-	JOBS=$(nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
-fi
+# shellcheck source=tests/limits.sh
+. "${0%/*}/limits.sh"
 # Mutants are built with the defaults, whatever this make was called with.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES O V CC WERROR CPPFLAGS CFLAGS LDFLAGS
 

@@ -35,9 +35,8 @@ out=$1
 what=$2
 make=${MAKE:-make}
 : "${TESTS:?}"
-if [ -z "${JOBS:-}" ]; then
-	JOBS=$(nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
-fi
+# shellcheck source=tests/limits.sh
+. "${0%/*}/limits.sh"
 export JOBS
 # Built with what is said here, whatever this make was called with.
 werror=${WERROR:-}

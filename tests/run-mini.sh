@@ -20,17 +20,8 @@ trap 'rm -rf "$tmp"' EXIT
 # shellcheck disable=SC2086
 trap 'kill $workers 2> /dev/null; wait; exit 1' HUP INT TERM
 
-if [ -z "${JOBS:-}" ]; then
-	JOBS=$(nproc 2> /dev/null || sysctl -n hw.ncpu 2> /dev/null || echo 2)
-fi
-seconds=${TEST_TIME:-120}
-if command -v timeout > /dev/null 2>&1; then
-	limit="timeout -k 5 $seconds"
-elif command -v gtimeout > /dev/null 2>&1; then
-	limit="gtimeout -k 5 $seconds"
-else
-	limit=
-fi
+# shellcheck source=tests/limits.sh
+. "${0%/*}/limits.sh"
 
 # Directories of tests that crash stay behind: they go with this one.
 mkdir "$tmp/dir"

@@ -367,13 +367,22 @@ dgi_addr_trim(struct dgram_addr *a)
 	}
 }
 
-/* RFC 4291, 2.4 to 2.7; the macros IN6_IS_ADDR_ of musl cast const away. */
+/* fe80::/10; the macros IN6_IS_ADDR_ of musl cast const away. */
+static bool
+is_link_local6(const struct sockaddr_in6 *sin6)
+{
+	const uint8_t *a = sin6->sin6_addr.s6_addr;
+
+	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
+}
+
+/* RFC 4291, 2.4 to 2.7. */
 bool
 dgi_addr_has_zone(const struct sockaddr_in6 *sin6)
 {
 	const uint8_t *a = sin6->sin6_addr.s6_addr;
 
-	return (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) ||
+	return is_link_local6(sin6) ||
 	    (a[0] == 0xff && ((a[1] & 0x0f) == 1 || (a[1] & 0x0f) == 2));
 }
 
@@ -405,6 +414,16 @@ dgi_addr_is_any(const struct dgram_addr *a)
 		return (b[0] | b[1] | b[2] | b[3]) == 0;
 	return a->u.sa.sa_family == AF_INET6 &&
 	    memcmp(&a->u.in6.sin6_addr, any, sizeof(any)) == 0;
+}
+
+bool
+dgi_addr_is_link_local(const struct dgram_addr *a)
+{
+	const unsigned char *b = bytes4(a);
+
+	if (b != NULL)
+		return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
+	return a->u.sa.sa_family == AF_INET6 && is_link_local6(&a->u.in6);
 }
 
 bool

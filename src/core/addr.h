@@ -38,8 +38,9 @@ bool	dgi_addr_has_zone(const struct sockaddr_in6 *);
 /* ::ffff:a.b.c.d */
 bool	dgi_addr_is_mapped(const struct dgram_addr *);
 
-/* 0.0.0.0, ::, ::ffff:0.0.0.0; and a group, also mapped. */
+/* 0.0.0.0, ::; 169.254/16, fe80::/10; a group: of IPv4 also if mapped. */
 bool	dgi_addr_is_any(const struct dgram_addr *);
+bool	dgi_addr_is_link_local(const struct dgram_addr *);
 bool	dgi_addr_is_multicast(const struct dgram_addr *);
 
 /* Bytes of a path, or of an abstract name with its leading NUL. */

@@ -99,12 +99,6 @@ take(struct dgram_socket *s, const struct found *f)
 	    dgram_addr_port(&f->local) != 0;
 	dgi_socket_set_type(s, f->type);
 	r = dgi_socket_attach(s, f->fd);
-#if !DGI_HAVE_MSG_NOSIGNAL
-	/* No signal for a send behind shutdown(2): not said of each call. */
-	if (r == 0)
-		(void)s->loop->os->setsockopt(s->loop->os, s->fd, SOL_SOCKET,
-		    SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
-#endif
 	if (r == 0)
 		r = dgi_meta_apply(s);
 	if (r == 0) {

@@ -44,14 +44,6 @@ register_all(struct dgram_loop *l, struct dgi_poller *p, int event)
 	return 0;
 }
 
-static void
-close_event(const struct dgi_os *os, const int event[2])
-{
-	(void)os->close(os, event[0]);
-	if (event[1] != event[0])
-		(void)os->close(os, event[1]);
-}
-
 /* Own kernel objects in the place of those that the parent uses. */
 static int
 replace(struct dgram_loop *l)
@@ -72,12 +64,12 @@ replace(struct dgram_loop *l)
 		goto no_watches;
 	l->poller.ops->forget(&l->poller);
 	l->poller = fresh;
-	close_event(l->os, l->event);
+	dgi_wake_close_event(l->os, l->event);
 	l->event[0] = l->wake_watch.fd = event[0];
 	l->event[1] = event[1];
 	return 0;
 no_watches:
-	close_event(l->os, event);
+	dgi_wake_close_event(l->os, event);
 no_event:
 	fresh.ops->close(&fresh);
 	return r;

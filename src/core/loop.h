@@ -205,6 +205,8 @@ void	dgi_watch_done(struct dgram_loop *);
 /* wake.c */
 int	dgi_wake_open(struct dgram_loop *);
 void	dgi_wake_close(struct dgram_loop *);
+/* What event_open() of the table made: one descriptor, or two. */
+void	dgi_wake_close_event(const struct dgi_os *, const int event[2]);
 void	dgi_wake_run_posts(struct dgram_loop *);
 /* Frees them without a call: in a child they are the parent's. */
 void	dgi_wake_drop_posts(struct dgram_loop *);

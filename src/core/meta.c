@@ -165,20 +165,6 @@ is_set_small(int v, bool also_zero)
 	return v > 0 || (v == 0 && also_zero);
 }
 
-static bool
-is_link_local(const struct dgram_addr *a)
-{
-	const unsigned char *b = (const void *)&a->u.in.sin_addr;
-
-	if (a->u.sa.sa_family == AF_INET6)
-		b = a->u.in6.sin6_addr.s6_addr;
-	if (dgi_addr_is_mapped(a))
-		b += 12;
-	if (a->u.sa.sa_family == AF_INET || dgi_addr_is_mapped(a))
-		return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
-	return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;	/* RFC 4291 */
-}
-
 static void
 set_addr(struct dgi_source *src, const struct dgram_addr *a)
 {
@@ -269,7 +255,8 @@ dgi_meta_answer(const struct dgram_socket *s, const struct dgram_message *m,
 	 */
 	if ((m->flags & DGRAM_GROUP) == 0)
 		set_addr(src, m->local);
-	if (dgi_addr_is_multicast(m->local) || is_link_local(m->local))
+	if (dgi_addr_is_multicast(m->local) ||
+	    dgi_addr_is_link_local(m->local))
 		src->ifindex = m->ifindex;
 	if ((s->type == DGRAM_UDP4 || (dgi_addr_is_mapped(m->local) &&
 	    !dgi_cmsg_native.mapped_by_ip6)) &&

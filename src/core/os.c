@@ -87,11 +87,6 @@ os_socket(const struct dgi_os *os, int domain, int type, int proto)
 	if (fd >= 0)
 		(void)set_flags(fd);
 #endif
-#if !DGI_HAVE_MSG_NOSIGNAL
-	if (fd >= 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &(int){ 1 },
-		    sizeof(int));
-#endif
 	return fd;
 }
 

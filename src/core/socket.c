@@ -445,11 +445,16 @@ dgi_socket_attach(struct dgram_socket *s, int fd)
 	    s->options.max_datagram);
 	if (r == 0 && (s->rx_mode & DGI_RX_CONTROL) != 0)
 		r = dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem);
-	if (r == 0) {
-		s->fd = fd;
-		s->watch.fd = fd;
-	}
-	return r;
+	if (r < 0)
+		return r;
+	s->fd = fd;
+	s->watch.fd = fd;
+#if !DGI_HAVE_MSG_NOSIGNAL
+	/* No signal for a send behind shutdown(2): not said of each call. */
+	(void)s->loop->os->setsockopt(s->loop->os, fd, SOL_SOCKET,
+	    SO_NOSIGPIPE, &(int){ 1 }, sizeof(int));
+#endif
+	return 0;
 }
 
 int

@@ -75,12 +75,18 @@ dgi_wake_open(struct dgram_loop *l)
 }
 
 void
+dgi_wake_close_event(const struct dgi_os *os, const int event[2])
+{
+	(void)os->close(os, event[0]);
+	if (event[1] != event[0])
+		(void)os->close(os, event[1]);
+}
+
+void
 dgi_wake_close(struct dgram_loop *l)
 {
 	(void)dgi_watch_set(&l->wake_watch, 0);
-	(void)l->os->close(l->os, l->event[0]);
-	if (l->event[1] != l->event[0])
-		(void)l->os->close(l->os, l->event[1]);
+	dgi_wake_close_event(l->os, l->event);
 }
 
 /* All that were made, oldest first, behind those that have not run yet. */

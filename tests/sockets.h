@@ -444,13 +444,19 @@ send_done(struct peer *p, uint32_t seq, const struct dgram_addr *to)
 
 /* ---- turns ---- */
 
-static inline int64_t
-clock_ms(void)
+static inline uint64_t
+clock_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline int64_t
+clock_ms(void)
+{
+	return (int64_t)(clock_ns() / MS);
 }
 
 /* One turn that waits for `ms` at most. */
@@ -502,6 +508,35 @@ free_fault_loop(struct dgram_loop *l, struct fault_os *f)
 {
 	free_loop(l);
 	cr_assert_eq(f->pieces, 0, "%zu pieces of memory leaked", f->pieces);
+}
+
+/* ---- a backend that refuses for a while ---- */
+
+struct stubborn {
+	struct dgi_poller_ops ops;
+	const struct dgi_poller_ops *real;
+	int refuse;		/* what a change gives, unless 0 */
+};
+
+static struct stubborn stubborn;
+
+static inline int
+stubborn_set(struct dgi_poller *p, const struct dgi_interest *in,
+    unsigned have, unsigned want)
+{
+	return stubborn.refuse != 0 && want != 0 ? stubborn.refuse :
+	    stubborn.real->set(p, in, have, want);
+}
+
+/* The loop's from now on: does as the real one does, until it is to refuse. */
+static inline void
+make_stubborn(struct dgram_loop *l)
+{
+	stubborn.real = l->poller.ops;
+	stubborn.ops = *stubborn.real;
+	stubborn.ops.set = stubborn_set;
+	stubborn.refuse = 0;
+	l->poller.ops = &stubborn.ops;
 }
 
 /* Ledger of a socket. */

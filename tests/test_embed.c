@@ -19,15 +19,6 @@ struct foreign {
 	int waits;
 };
 
-static uint64_t
-clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* False if the backend cannot be embedded, which is then checked. */
 static bool
 enter(struct foreign *f, const char *backend)
@@ -318,18 +309,6 @@ BACKEND_TEST(embed, refusal_long_after_the_last_turn)
 	free_fault_loop(l, &os);
 }
 
-/* A backend that refuses a change until it is told to. */
-static struct dgi_poller_ops stubborn;
-static const struct dgi_poller_ops *real;
-static int refuse;
-
-static int
-stubborn_set(struct dgi_poller *p, const struct dgi_interest *in,
-    unsigned have, unsigned want)
-{
-	return refuse != 0 && want != 0 ? refuse : real->set(p, in, have, want);
-}
-
 /* A change that could not be made shortens the timeout, which is told. */
 BACKEND_TEST(embed, refused_interest)
 {
@@ -340,20 +319,17 @@ BACKEND_TEST(embed, refused_interest)
 
 	if (!enter(&f, backend))
 		return;
-	real = f.l->poller.ops;
-	stubborn = *real;
-	stubborn.set = stubborn_set;
-	f.l->poller.ops = &stubborn;
+	make_stubborn(f.l);
 	fd = bare_socket(DGRAM_UDP4, &from);
 	peer_open_bound(&p, f.l, DGRAM_UDP4, NULL);
 	OK(dgram_pause(p.s));
 	check_idle(&f);
-	refuse = -ENOSPC;
+	stubborn.refuse = -ENOSPC;
 	OK(dgram_resume(p.s));
 	cr_assert(is_readable(&f), "who sleeps without end is not told");
 	turn_wait(f.l, 0);
 	cr_assert(dgram_loop_timeout(f.l) >= 0);
-	refuse = 0;
+	stubborn.refuse = 0;
 	bare_send(fd, &p.addr, 1);
 	WAIT_UNTIL(&f, p.got == 1);
 	check_idle(&f);

@@ -332,19 +332,6 @@ BACKEND_TEST(unix, exchange)
 	free_loop(l);
 }
 
-/* ---- a backend that refuses for a while ---- */
-
-static struct dgi_poller_ops stubborn;
-static const struct dgi_poller_ops *real;
-static bool refuse;
-
-static int
-stubborn_set(struct dgi_poller *p, const struct dgi_interest *in,
-    unsigned have, unsigned want)
-{
-	return refuse && want != 0 ? -ENOSPC : real->set(p, in, have, want);
-}
-
 /*
  * A socket that has only sent so far is given a path, and the backend has no room:
  * it is bound, which cannot be taken back, and is read as soon as there is room.
@@ -356,20 +343,17 @@ BACKEND_TEST(unix, named_while_the_backend_is_full)
 	struct dgram_addr to;
 	int fd = bare_socket(DGRAM_UNIX, &to);
 
-	real = l->poller.ops;
-	stubborn = *real;
-	stubborn.set = stubborn_set;
-	l->poller.ops = &stubborn;
+	make_stubborn(l);
 	peer_open(&p, l, DGRAM_UNIX, NULL);
 	OK(send_copy(&p, 1, &to));
 	turns(l, 3);
 	cr_assert_eq(bare_recv(fd), 1);
-	refuse = true;
+	stubborn.refuse = -ENOSPC;
 	OK(dgram_bind_path(p.s, fresh_path(), 0));
 	OK(dgram_address(p.s, &p.addr));
 	cr_assert(exists(p.addr.u.un.sun_path));
 	turns(l, 3);
-	refuse = false;
+	stubborn.refuse = 0;
 	bare_send(fd, &p.addr, 2);
 	RUN_UNTIL(l, p.got == 1);
 	free_loop(l);

@@ -486,6 +486,20 @@ stop_loop(struct dgram_timer *t, void *arg)
 	dgram_loop_stop(t->loop);
 }
 
+/* Runs for so long, and hardly ever wakes. */
+static void
+check_quiet(struct dgram_loop *l, unsigned ms)
+{
+	uint64_t waits = l->waits;
+	struct dgram_timer t;
+
+	dgram_timer_init(&t, l, stop_loop, NULL);
+	cr_assert_eq(dgram_timer_start(&t, ms * UINT64_C(1000000), 0), 0);
+	cr_assert_eq(dgram_loop_run(l), 1);
+	cr_assert(l->waits - waits <= 10, "%llu waits in %u ms",
+	    (unsigned long long)(l->waits - waits), ms);
+}
+
 /*
  * Closed by others without a stop: a fault of the program, which must not take
  * the processor (poll(2) says POLLNVAL at once and for ever).
@@ -493,7 +507,6 @@ stop_loop(struct dgram_timer *t, void *arg)
 BACKEND_TEST(watch, closed_does_not_spin)
 {
 	struct dgram_loop *l = test_loop(backend);
-	struct dgram_timer t;
 	struct counted c, other;
 	int p[2], sv[2];
 
@@ -505,11 +518,7 @@ BACKEND_TEST(watch, closed_does_not_spin)
 	start(&c, DGRAM_READABLE);
 	start(&other, DGRAM_READABLE);
 	close_both(p);
-	dgram_timer_init(&t, l, stop_loop, NULL);
-	cr_assert_eq(dgram_timer_start(&t, 200000000, 0), 0);
-	cr_assert_eq(dgram_loop_run(l), 1);
-	cr_assert(l->waits <= 10, "%llu waits in 200 ms",
-	    (unsigned long long)l->waits);
+	check_quiet(l, 200);
 	cr_assert_eq(c.calls, 0);
 	/* The other one still works; stopping the lost one is harmless. */
 	put_byte(sv[1]);
@@ -530,9 +539,7 @@ BACKEND_TEST(watch, closed_does_not_spin)
 BACKEND_TEST(watch, closed_with_a_dup)
 {
 	struct dgram_loop *l = test_loop(backend);
-	struct dgram_timer t;
 	struct counted c, other;
-	uint64_t waits;
 	int p[2], sv[2], twin;
 
 	cr_assert_eq(pipe(p), 0);
@@ -547,12 +554,7 @@ BACKEND_TEST(watch, closed_with_a_dup)
 	close(p[0]);
 	dgram_watch_stop(&c.watch);
 	c.calls = 0;
-	dgram_timer_init(&t, l, stop_loop, NULL);
-	cr_assert_eq(dgram_timer_start(&t, 100000000, 0), 0);
-	waits = l->waits;
-	cr_assert_eq(dgram_loop_run(l), 1);
-	cr_assert(l->waits - waits <= 10, "%llu waits in 100 ms",
-	    (unsigned long long)(l->waits - waits));
+	check_quiet(l, 100);
 	cr_assert_eq(c.calls, 0);
 	put_byte(sv[1]);
 	cr_assert_eq(turn(l, &other), DGRAM_READABLE);
@@ -569,9 +571,7 @@ BACKEND_TEST(watch, closed_with_a_dup)
 BACKEND_TEST(watch, number_comes_back)
 {
 	struct dgram_loop *l = test_loop(backend);
-	struct dgram_timer t;
 	struct counted a, b;
-	uint64_t waits;
 	int p[2], sv[2], twin, fd;
 
 	cr_assert_eq(pipe(p), 0);
@@ -592,12 +592,7 @@ BACKEND_TEST(watch, number_comes_back)
 		start(&b, DGRAM_READABLE);
 		dgram_watch_stop(&a.watch);
 		a.calls = b.calls = 0;
-		dgram_timer_init(&t, l, stop_loop, NULL);
-		cr_assert_eq(dgram_timer_start(&t, 100000000, 0), 0);
-		waits = l->waits;
-		cr_assert_eq(dgram_loop_run(l), 1);
-		cr_assert(l->waits - waits <= 10, "%llu waits in 100 ms",
-		    (unsigned long long)(l->waits - waits));
+		check_quiet(l, 100);
 		cr_assert_eq(a.calls + b.calls, 0);
 		put_byte(sv[1]);
 		cr_assert_eq(turn(l, &b), DGRAM_READABLE);

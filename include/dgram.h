@@ -137,8 +137,9 @@ struct dgram_loop_options {
 				   turn, to 65536; 0: 64 */
 	size_t max_datagram;	/* bytes, to 16 MiB; 0: 65535 */
 	/* Names only: no thread is started before the first one. */
-	unsigned resolver_threads;	/* at most; 0: 2 */
-	size_t resolver_stack;		/* bytes; 0: 256 KiB */
+	unsigned resolver_threads;	/* at most, to 64, and as many as three
+			times that for those that are stuck; 0: 2 */
+	size_t resolver_stack;		/* bytes, to 1 GiB; 0: 256 KiB */
 	unsigned resolver_timeout_ms;	/* per look-up; 0: 30000 */
 };
 
@@ -334,7 +335,8 @@ enum dgram_error_kind { DGRAM_IN_BIND = 1, DGRAM_IN_CONNECT, DGRAM_IN_SEND,
 struct dgram_error {
 	int status;		/* negative */
 	int kind;		/* enum dgram_error_kind */
-	const char *syscall;	/* "bind" "connect" "send" "recvmsg"; static */
+	const char *syscall;	/* "bind" "connect" "send" "recvmsg"
+				   "getaddrinfo"; static */
 	const struct dgram_addr *addr;	/* NULL: not known */
 	const char *host;	/* the name that was looked up, or NULL */
 };
@@ -358,6 +360,10 @@ struct dgram_events {
 
 /* status: send: bytes (batch: datagrams); bind, connect: 0; or negative. */
 typedef void	dgram_done_fn(struct dgram_socket *, int status, void *arg);
+/*
+ * Asked for the address of a name; answers by dgram_lookup_done(), here or later.
+ * host is valid during the call; family: AF_INET or AF_INET6.
+ */
 typedef void	dgram_lookup_fn(struct dgram_socket *, uint64_t id,
 	    const char *host, int family, void *arg);
 
@@ -377,8 +383,9 @@ struct dgram_options {
 	const char *device;	/* bound to this interface before the address */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
 			bind(2), inside the call that binds; < 0 fails it */
+	dgram_lookup_fn *lookup;	/* instead of getaddrinfo(3), for names;
+			literals are never asked for */
 	/* Not built in this version: -ENOTSUP unless NULL. */
-	dgram_lookup_fn *lookup;
 	struct dgram_abort *signal;
 	struct dgram_block_list *receive_block_list, *send_block_list;
 	const struct dgram_events *events;	/* copied */
@@ -415,7 +422,7 @@ int	dgram_fileno(const struct dgram_socket *);
 /* A referenced socket that may receive keeps the loop running (default). */
 int	dgram_ref(struct dgram_socket *);
 int	dgram_unref(struct dgram_socket *);
-/* Inside a send's completion: its failure.  Elsewhere -ENOENT. */
+/* Inside a completion of a socket: its failure.  Elsewhere -ENOENT. */
 int	dgram_last_error(const struct dgram_socket *, struct dgram_error *);
 
 /*
@@ -465,6 +472,56 @@ int	dgram_reply(struct dgram_socket *, const struct dgram_message *,
 	    const void *, size_t);
 /* Sends what waits, as far as the kernel takes it; how many still wait. */
 int	dgram_flush(struct dgram_socket *);
+
+/*
+ * By name; Internet sockets.  A literal of the socket's family is used at once,
+ * as by the calls above, with their results; one of another family is -EINVAL.
+ * Another address is a name (255 bytes at most: -ENAMETOOLONG): it is looked up,
+ * and all that can still fail comes by completion or, if there is none, as
+ * `error`.  Ports are 0 to 65535 to bind, else 1 to 65535:
+ * DGRAM_ERR_SOCKET_BAD_PORT.
+ */
+/* address NULL or "": all interfaces. */
+int	dgram_bind(struct dgram_socket *, int port, const char *address,
+	    dgram_done_fn *, void *arg);
+/* address NULL or "": the loopback.  An unbound socket is bound. */
+int	dgram_connect(struct dgram_socket *, int port, const char *address,
+	    dgram_done_fn *, void *arg);
+/*
+ * The same; port 0 and no address: to the connected peer.  The bytes as with
+ * dgram_send_addr().  Datagrams to one name keep their order and wait for one
+ * look-up; those to other addresses do not wait for it.
+ */
+int	dgram_send(struct dgram_socket *, const void *, size_t, int port,
+	    const char *address, dgram_done_fn *, void *arg);
+int	dgram_sendv(struct dgram_socket *, const struct iovec *, int iovcnt,
+	    int port, const char *address, dgram_done_fn *, void *arg);
+/* `length` bytes from `offset` on. */
+int	dgram_sendto(struct dgram_socket *, const void *, size_t offset,
+	    size_t length, int port, const char *address, dgram_done_fn *,
+	    void *arg);
+/*
+ * The answer to a look-up that options.lookup was asked for, on the loop's
+ * thread: 0 and an address, whose port is not looked at, or why there is none.
+ * -ENOENT: nobody asks, or not any more; -EINVAL: status > 0.
+ */
+int	dgram_lookup_done(struct dgram_loop *, uint64_t id, int status,
+	    const struct dgram_addr *);
+/*
+ * status 0 and n >= 1 addresses in the order of getaddrinfo(3), with port 0, valid
+ * during the call; or negative, and none.
+ */
+typedef void	dgram_resolve_fn(int status, const struct dgram_addr *,
+	    size_t n, void *arg);
+/*
+ * family: AF_INET, AF_INET6 (or 4, 6), AF_UNSPEC.  *id, unless id is NULL, is
+ * for dgram_resolve_cancel().  -EINVAL, -ENAMETOOLONG, -ENOMEM, -EAGAIN (no
+ * thread), -ENOBUFS (16384 look-ups wait).
+ */
+int	dgram_resolve(struct dgram_loop *, const char *host, int family,
+	    dgram_resolve_fn *, void *arg, uint64_t *id);
+/* fn is called with -ECANCELED in the next turn.  -ENOENT: it was called. */
+int	dgram_resolve_cancel(struct dgram_loop *, uint64_t id);
 
 /* -EBADF before there is a descriptor.  Paths are as bound. */
 int	dgram_address(const struct dgram_socket *, struct dgram_addr *);

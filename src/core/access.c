@@ -160,5 +160,5 @@ dgram_get_send_queue_size(const struct dgram_socket *s)
 size_t
 dgram_get_send_queue_count(const struct dgram_socket *s)
 {
-	return s == NULL ? 0 : s->queued;
+	return s == NULL ? 0 : dgi_queue_count(s);
 }

@@ -345,6 +345,16 @@ dgi_addr_wildcard(struct dgram_addr *a, int family)
 }
 
 void
+dgi_addr_loopback(struct dgram_addr *a, int family)
+{
+	dgi_addr_wildcard(a, family);
+	if (family == AF_INET)
+		a->u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		a->u.in6.sin6_addr = in6addr_loopback;
+}
+
+void
 dgi_addr_trim(struct dgram_addr *a)
 {
 	size_t n;

@@ -22,8 +22,9 @@ int	dgi_type_family(enum dgram_type);
  */
 int	dgi_addr_check(const struct dgram_addr *, int family);
 
-/* The wildcard address of AF_INET or AF_INET6, port 0. */
+/* The wildcard address, and the loopback's, of AF_INET or AF_INET6, port 0. */
 void	dgi_addr_wildcard(struct dgram_addr *, int family);
+void	dgi_addr_loopback(struct dgram_addr *, int family);
 
 /*
  * Brings what the kernel wrote, with a->len as it said, to the form that

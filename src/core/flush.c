@@ -160,7 +160,7 @@ source_of(const struct dgi_req *r, struct dgi_source *src)
 	return src;
 }
 
-/* Headers for the head of the queue; 0: it is late, a call, or nothing. */
+/* Headers for the head of the queue; 0: it is late, or nothing. */
 static unsigned
 fill(struct dgram_socket *s, unsigned most)
 {
@@ -360,7 +360,7 @@ dgi_queue_changed(struct dgram_socket *s)
 	}
 	if (s->state == DGI_CLOSED)
 		return;
-	if (s->refused && s->queued <= o->send_queue_count / 2 &&
+	if (s->refused && dgi_queue_count(s) <= o->send_queue_count / 2 &&
 	    s->untold <= DGI_UNTOLD_MOST / 2 &&
 	    dgi_queue_bytes(s) <= o->send_queue_bytes / 2) {
 		s->refused = false;
@@ -432,6 +432,18 @@ dgi_queue_flush_now(struct dgram_socket *s)
 	dgi_queue_flush(s, SIZE_MAX);
 	if (s->state != DGI_CLOSED)
 		dgi_socket_changed(s);
+}
+
+int
+dgram_flush(struct dgram_socket *s)
+{
+	if (s == NULL)
+		return -EINVAL;
+	if (s->state == DGI_CLOSED)
+		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
+	dgi_queue_flush_now(s);
+	return dgi_queue_count(s) > INT_MAX ? INT_MAX :
+	    (int)dgi_queue_count(s);
 }
 
 int

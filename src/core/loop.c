@@ -17,6 +17,8 @@
 
 #define BATCH_MOST	1024u		/* UIO_MAXIOV, sendmmsg(2) */
 #define BUDGET_MOST	65536u
+#define THREADS_MOST	64u
+#define STACK_MOST	((size_t)1 << 30)
 
 /* Turns in a row that may run what is owed without asking the backend. */
 #define UNWAITED_MOST	8u
@@ -33,8 +35,16 @@ check_options(struct dgram_loop_options *o)
 		o->budget = 64;
 	if (o->max_datagram == 0)
 		o->max_datagram = 65535;
+	if (o->resolver_threads == 0)
+		o->resolver_threads = 2;
+	if (o->resolver_stack == 0)
+		o->resolver_stack = (size_t)256 << 10;
+	if (o->resolver_timeout_ms == 0)
+		o->resolver_timeout_ms = 30000;
 	if (o->batch > BATCH_MOST || o->budget > BUDGET_MOST ||
-	    o->max_datagram > DGI_DATAGRAM_MOST)
+	    o->max_datagram > DGI_DATAGRAM_MOST ||
+	    o->resolver_threads > THREADS_MOST ||
+	    o->resolver_stack > STACK_MOST)
 		return -EINVAL;
 	if (o->allocator != NULL &&
 	    (o->allocator->alloc == NULL || o->allocator->free == NULL))
@@ -80,6 +90,9 @@ dgi_loop_new(const struct dgram_loop_options *options, const struct dgi_os *os,
 	l->batch = o.batch;
 	l->budget = o.budget;
 	l->max_datagram = o.max_datagram;
+	l->resolver_threads = o.resolver_threads;
+	l->resolver_stack = o.resolver_stack;
+	l->resolver_timeout = (uint64_t)o.resolver_timeout_ms * 1000000;
 	dgi_list_init(&l->members);
 	dgi_list_init(&l->dirty);
 	dgi_list_init(&l->borrowers);

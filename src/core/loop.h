@@ -69,7 +69,16 @@ struct dgi_slot {
 	uint32_t next_free;
 };
 
-struct dgi_post;
+/* What another thread has the loop do; wake.c. */
+struct dgi_post {
+	struct dgi_post *next;
+	void (*fn)(void *arg);
+	void *arg;
+	/* Called before fn.  That of dgram_loop_post() frees the post. */
+	void (*release)(const struct dgi_mem *, struct dgi_post *);
+};
+
+struct dgi_resolver;
 
 struct dgram_loop {
 	const struct dgi_os *os;
@@ -103,6 +112,12 @@ struct dgram_loop {
 	/* For sockets: requests by the size of their address (queue.c). */
 	struct dgi_pool requests[2];
 	struct dgi_list borrowers;	/* have requests that lie in the arena */
+
+	/* Layer 4: NULL until the first name; what the options say. */
+	struct dgi_resolver *resolver;
+	unsigned resolver_threads;
+	size_t resolver_stack;
+	uint64_t resolver_timeout;	/* ns */
 
 	/* wake.c; other threads touch these, freeing, os and the allocator. */
 	int event[2];
@@ -207,6 +222,11 @@ int	dgi_wake_open(struct dgram_loop *);
 void	dgi_wake_close(struct dgram_loop *);
 /* What event_open() of the table made: one descriptor, or two. */
 void	dgi_wake_close_event(const struct dgi_os *, const int event[2]);
+/*
+ * dgram_loop_post() with storage of the caller's, filled in, which is the loop's
+ * until release().  Any thread, as long as there is a loop.
+ */
+void	dgi_wake_post(struct dgram_loop *, struct dgi_post *);
 void	dgi_wake_run_posts(struct dgram_loop *);
 /* Frees them without a call: in a child they are the parent's. */
 void	dgi_wake_drop_posts(struct dgram_loop *);

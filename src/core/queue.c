@@ -20,7 +20,7 @@
 static void
 make_common(struct dgi_req *r)
 {
-	r->fn.done = NULL;
+	r->done = NULL;
 	r->iov = r->u.small;
 	r->iovcnt = 1;
 	r->deadline = 0;
@@ -50,6 +50,7 @@ dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
 {
 	struct dgram_loop *l = s->loop;
 	bool large = (r->flags & DGI_REQ_LARGE) != 0;
+	struct dgi_place place;
 	void *p;
 
 	if ((r->flags & DGI_REQ_COPIED) != 0)
@@ -58,6 +59,10 @@ dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
 	if ((r->flags & DGI_REQ_ARRAY) != 0) {
 		memcpy(&p, &r->iov, sizeof(p));
 		dgi_mem_put(&l->mem, p, (size_t)r->iovcnt * sizeof(*r->iov));
+	}
+	if ((r->flags & DGI_REQ_NAMED) != 0) {
+		memcpy(&place, r->addr, sizeof(place));
+		dgi_name_free(&l->mem, place.name);
 	}
 	make_common(r);
 	dgi_pool_put(&l->requests[large], r);
@@ -92,7 +97,7 @@ dgi_queue_refuse(struct dgram_socket *s, size_t n)
 {
 	s->stats.refused += n;
 	/* What is alone too large is never accepted: no drain for it. */
-	if (s->queued + s->untold > 0)
+	if (dgi_queue_count(s) + s->untold > 0)
 		s->refused = true;
 	return -ENOBUFS;
 }
@@ -114,26 +119,12 @@ dgi_queue_edge(struct dgram_socket *s)
 	return 0;
 }
 
-int
-dgi_queue_call(struct dgram_socket *s, dgi_call_fn *call, void *arg)
-{
-	struct dgi_req *r;
-
-	r = dgi_req_new(s, DGI_REQ_CALL, 0);
-	if (r == NULL)
-		return -ENOMEM;
-	r->fn.call = call;
-	r->arg = arg;
-	dgi_queue_push(s, r, 0, 0);
-	return 0;
-}
-
 /* ---- completion ---- */
 
 static void
 owe(struct dgram_socket *s, struct dgi_req *r)
 {
-	s->untold += r->fn.done != NULL;
+	s->untold += r->done != NULL;
 	dgi_queue_set_common(s);
 	dgi_reqs_append(&s->done, r);
 	dgi_socket_owe(s, DGI_OWES_DONE);
@@ -154,20 +145,43 @@ dgi_queue_note(struct dgram_socket *s, int status)
 	owe(s, r);
 }
 
+/* Where a request failed, and in which call. */
+static void
+set_kind(struct dgram_error *e, unsigned flags)
+{
+	if ((flags & DGI_REQ_NAMED) != 0) {
+		e->kind = DGRAM_IN_LOOKUP;
+		e->syscall = "getaddrinfo";
+	} else if ((flags & DGI_REQ_BIND) != 0) {
+		e->kind = DGRAM_IN_BIND;
+		e->syscall = "bind";
+	} else if ((flags & DGI_REQ_CONNECT) != 0) {
+		e->kind = DGRAM_IN_CONNECT;
+		e->syscall = "connect";
+	} else if ((flags & DGI_REQ_NOTE) != 0) {
+		e->kind = DGRAM_IN_ICMP;
+		e->syscall = "recvmsg";
+	} else {
+		e->kind = DGRAM_IN_SEND;
+		e->syscall = "send";
+	}
+}
+
 /* What dgram_last_error() and the `error` event tell of a request. */
 static void
 set_failure(struct dgram_socket *s, const struct dgi_req *r)
 {
 	struct dgram_error *e = &s->failure;
+	struct dgi_place place;
 
 	e->status = r->status;
-	e->kind = DGRAM_IN_SEND;
-	e->syscall = "send";
 	e->addr = NULL;
 	e->host = NULL;
-	if ((r->flags & DGI_REQ_NOTE) != 0) {
-		e->kind = DGRAM_IN_ICMP;
-		e->syscall = "recvmsg";
+	set_kind(e, r->flags);
+	if ((r->flags & DGI_REQ_NAMED) != 0) {
+		memcpy(&place, r->addr, sizeof(place));
+		e->host = place.name->text;
+	} else if (e->kind == DGRAM_IN_ICMP) {
 		if (s->peer.len > 0)
 			e->addr = &s->peer;
 	} else if (r->addr_len > 0) {
@@ -177,22 +191,28 @@ set_failure(struct dgram_socket *s, const struct dgi_req *r)
 	}
 }
 
-/* A request that is not a common one, or failed. */
-static void
-tell_special(struct dgram_socket *s, struct dgi_req *r)
+void
+dgi_req_tell(struct dgram_socket *s, struct dgi_req *r)
 {
-	dgram_done_fn *done = r->fn.done;
+	dgram_done_fn *done = r->done;
 	void *arg = r->arg;
 	int status = r->status;
+	bool named = (r->flags & DGI_REQ_NAMED) != 0;
 
 	if (status < 0)
 		set_failure(s, r);
-	dgi_req_free(s, r);
+	/* First, so that a call in the callback finds it free. */
+	if (!named)
+		dgi_req_free(s, r);
 	if (done != NULL)
 		done(s, status, arg);
-	else if (s->state != DGI_CLOSED && s->events.error != NULL)
+	else if (status < 0 && s->state != DGI_CLOSED &&
+	    s->events.error != NULL)
 		s->events.error(s, &s->failure, s->arg);
 	s->failure.status = 0;
+	/* Has the name that was told. */
+	if (named)
+		dgi_req_free(s, r);
 }
 
 void
@@ -212,13 +232,13 @@ dgi_queue_complete(struct dgram_socket *s)
 	for (; r != NULL; r = after) {
 		after = r->next;
 		if (r->flags != 0) {
-			tell_special(s, r);
+			dgi_req_tell(s, r);
 			continue;
 		}
-		done = r->fn.done;
+		done = r->done;
 		arg = r->arg;
 		status = r->status;
-		/* First, so that a send in the callback finds it free. */
+		/* As above. */
 		dgi_pool_put(pool, r);
 		done(s, status, arg);
 	}
@@ -231,7 +251,7 @@ complete(struct dgram_socket *s, struct dgi_req *r, int status)
 	r->status = status;
 	if (status < 0)
 		r->flags |= DGI_REQ_FAILED;
-	if (r->fn.done == NULL) {
+	if (r->done == NULL) {
 		s->silent--;
 		if (status >= 0 || (r->flags & DGI_REQ_REPLY) != 0) {
 			dgi_req_free(s, r);
@@ -272,7 +292,7 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 	size_t bytes = dgi_queue_bytes(s);
 	struct dgi_req *r;
 
-	if ((size_t)k == s->queued && s->silent == 0) {
+	if ((size_t)k == s->queued && s->silent == 0 && s->parked == 0) {
 		splice_all(s);
 		return bytes;
 	}
@@ -280,7 +300,7 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 	for (bytes = 0; k > 0; k--) {
 		r = shift(&s->queue);
 		bytes += (size_t)r->status;
-		if (r->fn.done == NULL) {
+		if (r->done == NULL) {
 			s->silent--;
 			dgi_req_free(s, r);
 		} else {
@@ -353,7 +373,15 @@ size_of_next(const struct dgi_req *r)
 	return sum;
 }
 
-/* All of a request that is out of the queue fails; 0: the turn of a call. */
+void
+dgi_queue_finish(struct dgram_socket *s, struct dgi_req *r, int status)
+{
+	count_failure(s, status);
+	s->silent += r->done == NULL;
+	complete(s, r, status);
+}
+
+/* All of a request that is out of the queue fails. */
 static void
 fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
 {
@@ -362,11 +390,6 @@ fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
 		count_failure(s, status);
 		leave(s, (size_t)r->status, r->deadline);
 		complete(s, r, status);
-		return;
-	}
-	if ((r->flags & DGI_REQ_CALL) != 0) {
-		r->fn.call(s, status, r->arg);
-		dgi_req_free(s, r);
 		return;
 	}
 	while (r->u.batch.pos < r->u.batch.n) {
@@ -381,9 +404,7 @@ dgi_queue_fail_head(struct dgram_socket *s, int status)
 {
 	struct dgi_req *r = s->queue.head;
 
-	if ((r->flags & DGI_REQ_CALL) != 0) {
-		fail_request(s, shift(&s->queue), 0);
-	} else if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.n == 0) {
+	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.n == 0) {
 		fail_request(s, shift(&s->queue), status);
 	} else {
 		count_failure(s, status);

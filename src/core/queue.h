@@ -3,9 +3,11 @@
 /*
  * The send queue of a socket.
  *
- * One FIFO holds all that was accepted and has not gone: for the bind, for the
- * kernel, for a timer.  A request is a datagram, a borrowed array of them, or a
- * call that keeps its place among them (a connect behind sends).
+ * One FIFO holds all that was accepted, has an address and has not gone: for the
+ * bind, for the kernel, for a timer.  What has no address yet is parked with
+ * whoever looks it up and comes to the end of the FIFO when it has.  A request
+ * is a datagram or a borrowed array of them; beside them the completion of a
+ * bind or connect is one, too, which is never in the queue.
  *
  * Most requests are one datagram of one piece to an address: what is inline
  * here is the way of those.
@@ -23,9 +25,10 @@
  * What it is, if not a datagram:
  */
 #define DGI_REQ_BATCH	0x001u
-#define DGI_REQ_CALL	0x002u
-#define DGI_REQ_NOTE	0x004u
-#define DGI_REQ_SPECIAL	(DGI_REQ_BATCH | DGI_REQ_CALL | DGI_REQ_NOTE)
+#define DGI_REQ_NOTE	0x002u	/* only tells */
+#define DGI_REQ_BIND	0x004u	/* the completion of a bind: a note, too */
+#define DGI_REQ_CONNECT	0x1000u
+#define DGI_REQ_SPECIAL	(DGI_REQ_BATCH | DGI_REQ_NOTE)
 /* What is not as in a common one: */
 #define DGI_REQ_COPIED	0x008u	/* small[0] is a copy of the library's */
 #define DGI_REQ_ARENA	0x010u	/* small[0] lies in the arena */
@@ -38,12 +41,19 @@
 #define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
 #define DGI_REQ_FAILED	0x400u	/* status is negative */
+#define DGI_REQ_NAMED	0x2000u	/* instead of an address a struct dgi_place */
 
-/*
- * A call in the queue.  status 0: its turn has come; < 0: it never will.  It
- * must not call the user.
- */
-typedef void	dgi_call_fn(struct dgram_socket *, int status, void *arg);
+/* A name that is looked up, for all that wait for it or tell of it. */
+struct dgi_name {
+	size_t refs;
+	char text[];
+};
+
+/* Where a request goes that has no address yet. */
+struct dgi_place {
+	struct dgi_name *name;		/* counted */
+	int port;
+};
 
 /*
  * In the pool of small ones a request is a common one; whoever makes it anything
@@ -52,10 +62,7 @@ typedef void	dgi_call_fn(struct dgram_socket *, int status, void *arg);
  */
 struct dgi_req {
 	struct dgi_req *next;		/* in the queue, then owed */
-	union {
-		dgram_done_fn *done;
-		dgi_call_fn *call;
-	} fn;
+	dgram_done_fn *done;
 	void *arg;
 	const struct iovec *iov;	/* u.small, or allocated */
 	union {
@@ -87,6 +94,13 @@ struct dgi_req {
 #define DGI_REQ_SOURCE_AT	32u
 _Static_assert(DGI_REQ_SMALL <= DGI_REQ_SOURCE_AT && DGI_REQ_SOURCE_AT +
     sizeof(struct dgi_source) <= DGI_REQ_LARGE_ROOM, "both have room");
+_Static_assert(sizeof(struct dgi_place) <= DGI_REQ_SMALL, "it has room");
+
+/*
+ * Completions of bind and connect that may wait to be told: who asks for more
+ * does not run the loop.
+ */
+#define DGI_STEPS_MOST	1024u
 
 /* ---- queue.c ---- */
 
@@ -135,6 +149,13 @@ dgi_reqs_append(struct dgi_reqs *q, struct dgi_req *r)
 	q->tail = &r->next;
 }
 
+/* Bytes and datagrams accepted and not sent. */
+static inline size_t
+dgi_queue_count(const struct dgram_socket *s)
+{
+	return s->queued + s->parked;
+}
+
 static inline size_t
 dgi_queue_bytes(const struct dgram_socket *s)
 {
@@ -153,7 +174,10 @@ dgi_queue_owes_much(const struct dgram_socket *s, size_t n)
 	    s->options.send_queue_count != DGRAM_UNLIMITED;
 }
 
-/* Derives s->common_most from the completions that are not told. */
+/*
+ * Derives s->common_most from the completions that are not told and what is
+ * parked.
+ */
 static inline void
 dgi_queue_set_common(struct dgram_socket *s)
 {
@@ -161,7 +185,7 @@ dgi_queue_set_common(struct dgram_socket *s)
 
 	s->common_most = s->options.send_queue_count < batch ?
 	    s->options.send_queue_count : batch;
-	if (dgi_queue_owes_much(s, batch))
+	if (s->parked > 0 || dgi_queue_owes_much(s, batch))
 		s->common_most = 0;
 }
 
@@ -172,8 +196,8 @@ int	dgi_queue_refuse(struct dgram_socket *, size_t n);
 static inline int
 dgi_queue_admit(struct dgram_socket *s, size_t n, size_t bytes)
 {
-	/* queued is never above the limit, so the difference is right. */
-	if (n <= s->options.send_queue_count - s->queued &&
+	/* The count is never above the limit, so the difference is right. */
+	if (n <= s->options.send_queue_count - dgi_queue_count(s) &&
 	    !dgi_queue_owes_much(s, 1) &&
 	    bytes <= s->bytes_left)
 		return 0;
@@ -193,19 +217,17 @@ dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
 	dgi_reqs_append(&s->queue, r);
 	s->bytes_left -= bytes;
 	s->queued += n;
-	s->silent += r->fn.done == NULL;
+	s->silent += r->done == NULL;
 	s->specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
 	if (first || s->queued >= s->loop->batch)
 		(void)dgi_queue_edge(s);
 }
 
-/* Keeps a place for a call.  -ENOMEM. */
-int	dgi_queue_call(struct dgram_socket *, dgi_call_fn *, void *arg);
 /* The first k went, requests of one all of them; their bytes. */
 size_t	dgi_queue_sent_ones(struct dgram_socket *, int k);
 /* The datagram at the head is over, `size` bytes long: with this result. */
 void	dgi_queue_pop(struct dgram_socket *, size_t size, int result);
-/* The datagram at the head fails; or, of a call, the turn has come. */
+/* The datagram at the head fails. */
 void	dgi_queue_fail_head(struct dgram_socket *, int status);
 /* What is late leaves with -ETIMEDOUT. */
 void	dgi_queue_expire(struct dgram_socket *);
@@ -213,6 +235,10 @@ void	dgi_queue_expire(struct dgram_socket *);
 void	dgi_queue_fail(struct dgram_socket *, int status, bool only_peer);
 /* Calls whoever waits for what is over; from the tasks of the loop. */
 void	dgi_queue_complete(struct dgram_socket *);
+/* The same for a request that is not a common one, or failed; it is freed. */
+void	dgi_req_tell(struct dgram_socket *, struct dgi_req *);
+/* A request is over whose datagram is not in the queue any more. */
+void	dgi_queue_finish(struct dgram_socket *, struct dgi_req *, int status);
 /* No request refers to the arena any more: those that did have copies. */
 void	dgi_queue_settle(struct dgram_loop *);
 /* An `error` of kind DGRAM_IN_ICMP, from the loop. */
@@ -221,6 +247,48 @@ void	dgi_queue_note(struct dgram_socket *, int status);
 void	dgi_queue_tell_pending(struct dgram_socket *);
 /* The most bytes that the requests of this socket may come to. */
 size_t	dgi_queue_bound(const struct dgram_socket *);
+
+/* ---- named.c: for names (layer 4) ---- */
+
+/* NULL: no memory.  The caller's is the first reference. */
+struct dgi_name	*dgi_name_new(struct dgi_mem *, const char *text);
+void	dgi_name_free(struct dgi_mem *, struct dgi_name *);
+
+/* Accepted, with a struct dgi_place in it: it waits for its address. */
+void	dgi_queue_park(struct dgram_socket *, struct dgi_reqs *,
+	    struct dgi_req *);
+/* They have it: to the end of the queue, to the port of each. */
+void	dgi_queue_unpark(struct dgram_socket *, struct dgi_reqs *,
+	    const struct dgram_addr *);
+/* They never will; of_name: the name is why. */
+void	dgi_queue_fail_parked(struct dgram_socket *, struct dgi_reqs *,
+	    int status, bool of_name);
+
+/*
+ * The completion of a bind or connect, made when that is accepted: DGI_REQ_BIND
+ * or DGI_REQ_CONNECT.  -ENOMEM; -ENOBUFS: DGI_STEPS_MOST of them.
+ */
+int	dgi_step_new(struct dgram_socket *, unsigned kind, dgram_done_fn *,
+	    void *arg, struct dgi_req **);
+/* Never accepted. */
+void	dgi_step_free(struct dgram_socket *, struct dgi_req *);
+/* It is over, and told behind those that were over before. */
+void	dgi_step_owe(struct dgram_socket *, struct dgi_req *);
+/* How it ended, until it is told; either of the last two may be NULL. */
+void	dgi_step_set(struct dgi_req *, int status, const struct dgram_addr *,
+	    struct dgi_name *);
+/* `listening`, `connect` and the completions that belong to them. */
+void	dgi_step_tell_all(struct dgram_socket *);
+
+/* ---- send.c ---- */
+
+/*
+ * One datagram to the place of a name, accepted and ready to be parked, or NULL
+ * and *status.  The reference to the name becomes the request's.
+ */
+struct dgi_req	*dgi_send_accept_named(struct dgram_socket *,
+	    const struct iovec *, int iovcnt, const struct dgi_place *,
+	    dgram_done_fn *, void *arg, int *status);
 
 /* ---- meta.c: what a datagram is sent with ---- */
 

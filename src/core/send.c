@@ -142,6 +142,10 @@ borrow(struct dgram_socket *s, struct dgi_req *r, const struct iovec *iov,
 	struct iovec *v = r->u.small;
 	int i;
 
+	if (n == 1) {
+		v[0] = *iov;
+		return 0;
+	}
 	if (n > 2) {
 		v = dgi_mem_get(&s->loop->mem, (size_t)n * sizeof(*iov));
 		if (v == NULL)
@@ -200,29 +204,35 @@ make_request(struct dgram_socket *s, const struct iovec *iov, int n,
     const struct dgi_source *src, dgram_done_fn *done)
 {
 	struct dgi_req *r;
-	int status = 0;
+	int status;
 
 	r = dgi_req_new(s, src != NULL ? DGI_REQ_META : 0, (size_t)to_len);
 	if (r == NULL)
 		return NULL;
 	if (src != NULL)
 		memcpy(r->addr + DGI_REQ_SOURCE_AT, src, sizeof(*src));
-	r->fn.done = done;
+	r->done = done;
 	r->status = (int)size;
 	if (to_len > 0)
 		memcpy(r->addr, &to->u, (size_t)to_len);
-	if (done == NULL) {
-		status = keep(s, r, iov, n);
-	} else if (n == 1) {
-		r->u.small[0] = *iov;
-	} else {
-		status = borrow(s, r, iov, n);
-	}
+	status = done != NULL ? borrow(s, r, iov, n) : keep(s, r, iov, n);
 	if (status < 0) {
 		dgi_req_free(s, r);
 		return NULL;
 	}
 	return r;
+}
+
+/*
+ * What does not depend on where to: room for a datagram, and a socket that will
+ * send it.
+ */
+static int
+admit_one(struct dgram_socket *s, size_t size)
+{
+	int r = dgi_queue_admit(s, 1, size);
+
+	return r == 0 ? dgi_state_ready_to_send(s) : r;
 }
 
 /* All that sends one datagram passes here: a request to push, or *status. */
@@ -241,15 +251,48 @@ accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	if (r == 0)
 		r = len = check_peer(s, to, size);
 	if (r >= 0)
-		r = dgi_queue_admit(s, 1, size);
-	if (r == 0)
-		r = dgi_state_ready_to_send(s);
+		r = admit_one(s, size);
 	if (r == 0) {
 		req = make_request(s, iov, iovcnt, size, to, len, src, done);
 		r = req == NULL ? -ENOMEM : 0;
 	}
 	*status = r;
 	return req;
+}
+
+struct dgi_req *
+dgi_send_accept_named(struct dgram_socket *s, const struct iovec *iov,
+    int iovcnt, const struct dgi_place *place, dgram_done_fn *done, void *arg,
+    int *status)
+{
+	struct dgi_req *req = NULL;
+	size_t size;
+	int r;
+
+	r = check_iov(iov, iovcnt, &size);
+	if (r == 0 && size > (s->type == DGRAM_UDP4 ? UDP4_MOST : UDP6_MOST))
+		r = -EMSGSIZE;
+	if (r == 0)
+		r = admit_one(s, size);
+	if (r == 0) {
+		req = dgi_req_new(s, DGI_REQ_NAMED, 0);
+		r = req == NULL ? -ENOMEM : 0;
+	}
+	*status = r;
+	if (req == NULL)
+		return NULL;
+	place->name->refs++;
+	memcpy(req->addr, place, sizeof(*place));
+	req->done = done;
+	req->arg = arg;
+	req->status = (int)size;
+	/* What lies in the arena does not stay there as long as a look-up. */
+	*status = done != NULL ? borrow(s, req, iov, iovcnt) :
+	    copy(s, req, iov, iovcnt);
+	if (*status == 0)
+		return req;
+	dgi_req_free(s, req);
+	return NULL;
 }
 
 static DGI_APART int
@@ -296,7 +339,7 @@ send_common(struct dgram_socket *s, const struct iovec *iov,
 	r = dgi_pool_take(&s->loop->requests[0]);
 	r->u.small[0] = *iov;
 	r->status = (int)iov->iov_len;
-	r->fn.done = done;
+	r->done = done;
 	r->arg = arg;
 	if (done == NULL) {
 		s->silent++;
@@ -517,7 +560,7 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	req = dgi_req_new(s, DGI_REQ_BATCH, 0);
 	if (req == NULL)
 		return -ENOMEM;
-	req->fn.done = done;
+	req->done = done;
 	req->arg = arg;
 	req->u.batch.v = d;
 	req->u.batch.n = n;
@@ -549,15 +592,4 @@ dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 	if (s->queue.head != NULL || !dgi_state_can_send(s))
 		return -EAGAIN;
 	return dgi_queue_try(s, d, n, meta);
-}
-
-int
-dgram_flush(struct dgram_socket *s)
-{
-	if (s == NULL)
-		return -EINVAL;
-	if (s->state == DGI_CLOSED)
-		return DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING;
-	dgi_queue_flush_now(s);
-	return s->queued > INT_MAX ? INT_MAX : (int)s->queued;
 }

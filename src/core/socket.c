@@ -153,23 +153,6 @@ dgi_socket_register(struct dgram_socket *s)
 	return dgi_watch_set(&s->watch, wants(s));
 }
 
-/* The first messages come behind `listening` and `connect`. */
-static void
-tell_state(struct dgram_socket *s)
-{
-	if ((s->owes & DGI_OWES_LISTENING) != 0) {
-		s->owes &= ~DGI_OWES_LISTENING;
-		if (s->state != DGI_CLOSED && s->events.listening != NULL)
-			s->events.listening(s, s->arg);
-	}
-	/* Looked at again: a disconnect takes it back. */
-	if ((s->owes & DGI_OWES_CONNECT) != 0) {
-		s->owes &= ~DGI_OWES_CONNECT;
-		if (s->state != DGI_CLOSED && s->events.connect != NULL)
-			s->events.connect(s, s->arg);
-	}
-}
-
 static void
 run_owed(struct dgi_task *t)
 {
@@ -177,9 +160,9 @@ run_owed(struct dgi_task *t)
 	unsigned owes = s->owes;
 
 	s->is_owed = false;
-	s->owes &= DGI_OWES_LISTENING | DGI_OWES_CONNECT;
+	s->owes &= DGI_OWES_STATE;
 	if (s->owes != 0)
-		tell_state(s);
+		dgi_step_tell_all(s);
 	if ((owes & DGI_OWES_DONE) != 0) {
 		dgi_queue_complete(s);
 		/* Fewer completions wait: a drain may be due. */
@@ -281,8 +264,9 @@ on_ready(struct dgram_watch *w, unsigned events, void *arg)
 	s->stats.wakeups++;
 	if ((events & DGI_ERROR) != 0)
 		dgi_socket_drain_errors(s);
-	if ((s->owes & (DGI_OWES_LISTENING | DGI_OWES_CONNECT)) != 0)
-		tell_state(s);
+	/* The first messages come behind `listening` and `connect`. */
+	if ((s->owes & DGI_OWES_STATE) != 0)
+		dgi_step_tell_all(s);
 	if (dgi_socket_reads(s)) {
 		if (events != DGRAM_WRITABLE)
 			dgi_recv_ready(s, events);
@@ -352,6 +336,7 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	dgi_list_init(&s->borrower);
 	dgi_reqs_init(&s->queue);
 	dgi_reqs_init(&s->done);
+	dgi_reqs_init(&s->steps);
 	s->owed.run = run_owed;
 	dgram_timer_init(&s->timer, l, dgi_queue_timer, s);
 	dgram_timer_unref(&s->timer);
@@ -522,8 +507,8 @@ dgi_socket_close(struct dgram_socket *s)
 	dgi_stats_keep(s);
 	dgi_state_move(s, DGI_CLOSE);
 	hold(s);
-	dgi_state_cancel_ops(s, -ECANCELED);
 	dgi_queue_fail(s, -ECANCELED, false);
+	dgi_state_cancel_ops(s, -ECANCELED);
 	dgram_timer_stop(&s->timer);
 	dgi_list_remove(&s->member.dirty);
 	dgi_list_remove(&s->borrower);

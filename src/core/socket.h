@@ -49,10 +49,14 @@ enum dgi_step { DGI_BIND, DGI_BIND_DONE, DGI_BIND_FAILED, DGI_CONNECT,
 enum dgi_block { DGI_FREE, DGI_UNTIL_WRITABLE, DGI_UNTIL_TIMER };
 
 /* What is owed to the user, delivered in this order. */
-#define DGI_OWES_LISTENING	0x1u
-#define DGI_OWES_CONNECT	0x2u
-#define DGI_OWES_DONE		0x4u	/* completions: s->done */
-#define DGI_OWES_DRAIN		0x8u
+#define DGI_OWES_LISTENING	0x01u
+#define DGI_OWES_CONNECT	0x02u
+#define DGI_OWES_STEP		0x04u	/* completions: s->steps */
+#define DGI_OWES_DONE		0x08u	/* completions: s->done */
+#define DGI_OWES_DRAIN		0x10u
+/* What comes in front of messages; named.c */
+#define DGI_OWES_STATE		(DGI_OWES_LISTENING | DGI_OWES_CONNECT | \
+				    DGI_OWES_STEP)
 
 struct dgi_req;
 
@@ -73,10 +77,12 @@ dgi_reqs_init(struct dgi_reqs *q)
  * or send.  It hangs on its socket so that close and failure reach it.
  * cancel() is called off the list, at most once, never inside a user's callback
  * of its own making, and must not call the user: it owes its completion.
+ * bound() of a connect that waits for it is called when the bind is done.
  */
 struct dgi_op {
 	struct dgi_list link;
 	void (*cancel)(struct dgi_op *, int status);
+	void (*bound)(struct dgi_op *);	/* NULL: it does not wait for that */
 };
 
 struct dgi_close_fn {
@@ -124,14 +130,18 @@ struct dgram_socket {
 	size_t bytes_left;		/* of options.send_queue_bytes */
 	struct dgi_reqs queue;
 	size_t queued;			/* datagrams in it */
-	size_t common_most;		/* a batch, or the limit if less; 0: too
-					   many completions are not told */
+	size_t parked;			/* and of those that wait for an address */
+	size_t common_most;		/* a batch, or the limit if less; 0: some
+					   are parked, or too many completions
+					   are not told */
 	size_t silent;			/* requests in it without completion */
 	size_t deadlines;		/* datagrams in it with a deadline */
 	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
 	bool queue_holds;		/* it keeps the loop running */
 	struct dgi_reqs done;		/* over, not told yet */
 	size_t untold;			/* of them with a completion */
+	struct dgi_reqs steps;		/* binds and connects, the same */
+	size_t nsteps;			/* made and not told */
 	enum dgi_block block;
 	unsigned backoff_ms;
 	uint64_t blocked_until;		/* loop->now when the back-off is over */

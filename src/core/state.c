@@ -405,6 +405,22 @@ dgi_socket_begin_bind(struct dgram_socket *s, struct dgi_op *op)
 	return 0;
 }
 
+/* There is at most one connect. */
+static void
+tell_bound(struct dgram_socket *s)
+{
+	struct dgi_list *i;
+	struct dgi_op *op;
+
+	for (i = s->ops.next; i != &s->ops; i = i->next) {
+		op = DGI_CONTAINER(i, struct dgi_op, link);
+		if (op->bound != NULL) {
+			op->bound(op);
+			return;
+		}
+	}
+}
+
 int
 dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
     const struct dgram_addr *addr)
@@ -414,9 +430,13 @@ dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
 		status = end_bind(s, addr);
 	else
 		dgi_state_move(s, DGI_BIND_FAILED);
-	if (status < 0 && s->state != DGI_CLOSED) {
-		dgi_state_cancel_ops(s, status);
+	if (s->state == DGI_CLOSED)
+		return status;
+	if (status == 0) {
+		tell_bound(s);
+	} else {
 		dgi_queue_fail(s, status, false);
+		dgi_state_cancel_ops(s, status);
 	}
 	dgi_socket_check_end(s);
 	return status;
@@ -439,16 +459,14 @@ int
 dgi_socket_finish_connect(struct dgram_socket *s, struct dgi_op *op,
     int status, const struct dgram_addr *addr)
 {
-	dgi_list_remove(&op->link);
 	if (status == 0) {
 		/* As in dgram_connect_addr(). */
 		dgi_queue_flush_now(s);
-		if (s->state == DGI_CLOSED)
-			return NOT_RUNNING;
 		status = end_connect(s, addr);
 	} else {
 		dgi_state_move(s, DGI_CONNECT_FAILED);
 	}
+	dgi_list_remove(&op->link);
 	dgi_socket_check_end(s);
 	return status;
 }

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/socket.h"
+#include "core/queue.h"
 
 void
 dgi_stats_count_drops(struct dgram_socket *s)
@@ -54,7 +54,7 @@ dgram_get_stats(const struct dgram_socket *s, struct dgram_stats *ret)
 	/* Asking moves the count of drops: the watch knows who may. */
 	dgi_stats_keep(s->watch.arg);
 	st = s->stats;
-	st.waiting = s->queued;
+	st.waiting = dgi_queue_count(s);
 	st.reduced = (s->loop->mmsg.no_recv ? DGRAM_REDUCED_RECVMMSG : 0) |
 	    (s->loop->mmsg.no_send ? DGRAM_REDUCED_SENDMMSG : 0);
 	/* A program built with an older header knows fewer of them. */

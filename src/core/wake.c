@@ -30,14 +30,6 @@
 
 #include "core/loop.h"
 
-struct dgi_post {
-	struct dgi_post *next;
-	void (*fn)(void *arg);
-	void *arg;
-	/* Here, so that who never posts is linked without malloc(3). */
-	void (*release)(const struct dgi_mem *, void *, size_t);
-};
-
 static void
 on_event(struct dgram_watch *w, unsigned events, void *arg)
 {
@@ -113,7 +105,7 @@ shift_post(struct dgram_loop *l)
 	struct dgi_post *p = l->due_posts, post = *p;
 
 	l->due_posts = p->next;
-	p->release(&l->mem, p, sizeof(*p));
+	p->release(&l->mem, p);
 	return post;
 }
 
@@ -154,10 +146,32 @@ dgram_loop_stop(struct dgram_loop *l)
 	(void)dgram_loop_wake(l);
 }
 
+void
+dgi_wake_post(struct dgram_loop *l, struct dgi_post *p)
+{
+	struct dgi_post *old;
+
+	old = atomic_load_explicit(&l->posts, memory_order_relaxed);
+	do {
+		p->next = old;
+	} while (!atomic_compare_exchange_weak_explicit(&l->posts, &old, p,
+	    memory_order_release, memory_order_relaxed));
+	/* What it was pushed onto has woken the loop already. */
+	if (old == NULL)
+		(void)dgram_loop_wake(l);
+}
+
+/* A pointer in each post, so that who never posts is linked without malloc(3). */
+static void
+free_post(const struct dgi_mem *m, struct dgi_post *p)
+{
+	dgi_mem_free_shared(m, p, sizeof(*p));
+}
+
 int
 dgram_loop_post(struct dgram_loop *l, void (*fn)(void *arg), void *arg)
 {
-	struct dgi_post *p, *old;
+	struct dgi_post *p;
 
 	if (l == NULL || fn == NULL)
 		return -EINVAL;
@@ -168,14 +182,7 @@ dgram_loop_post(struct dgram_loop *l, void (*fn)(void *arg), void *arg)
 		return -ENOMEM;
 	p->fn = fn;
 	p->arg = arg;
-	p->release = dgi_mem_free_shared;
-	old = atomic_load_explicit(&l->posts, memory_order_relaxed);
-	do {
-		p->next = old;
-	} while (!atomic_compare_exchange_weak_explicit(&l->posts, &old, p,
-	    memory_order_release, memory_order_relaxed));
-	/* What it was pushed onto has woken the loop already. */
-	if (old == NULL)
-		(void)dgram_loop_wake(l);
+	p->release = free_post;
+	dgi_wake_post(l, p);
 	return 0;
 }

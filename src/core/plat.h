@@ -300,6 +300,23 @@
 #define DGI_HAVE_MSG_NOSIGNAL	(!DGI_OS_MACOS)
 #endif
 
+/* What getaddrinfo(3) may say beside what is in POSIX. */
+#include <netdb.h>
+#if !defined(DGI_HAVE_EAI_NODATA)
+#if defined(EAI_NODATA)
+#define DGI_HAVE_EAI_NODATA	1
+#else
+#define DGI_HAVE_EAI_NODATA	0
+#endif
+#endif
+#if !defined(DGI_HAVE_EAI_ADDRFAMILY)
+#if defined(EAI_ADDRFAMILY)
+#define DGI_HAVE_EAI_ADDRFAMILY	1
+#else
+#define DGI_HAVE_EAI_ADDRFAMILY	0
+#endif
+#endif
+
 /*
  * malloc(3) for the pieces of a loop that was given no allocator, so that a
  * memory checker sees each of them.  Otherwise they are cut from mmap(2): a

@@ -22,7 +22,4 @@
  */
 int	dgi_gai(const char *name, int family, struct dgram_addr **, size_t *n);
 
-/* An EAI code of netdb.h as one of dgram.h. */
-int	dgi_gai_error(int eai);
-
 #endif

@@ -33,7 +33,9 @@
 struct dgi_workers;
 
 struct dgi_job {
-	struct dgi_list link;		/* worker.c */
+	struct dgi_list link;		/* worker.c: of one of its queues */
+	bool queued;			/* worker.c */
+	unsigned ticks;			/* worker.c: that have found it running */
 	int family;			/* AF_UNSPEC, AF_INET, AF_INET6 */
 	/* When it is done: */
 	int status;			/* 0 or negative, as in dgram.h */

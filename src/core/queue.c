@@ -75,15 +75,16 @@ dgi_queue_bound(const struct dgram_socket *s)
 
 	if (n == DGRAM_UNLIMITED)
 		return SIZE_MAX;
-	n += DGI_UNTOLD_MOST + s->loop->batch;
+	n += DGI_UNTOLD_MOST + DGI_STEPS_MOST + s->loop->batch;
 
 	/*
 	 * Of either pool, to the next power of two.  Each may have a list of
 	 * pieces, too, and each length to the longest its peak: together twice
-	 * that, and a half for the ends of chunks.
+	 * that, and a half for the ends of chunks.  And a name, if it failed.
 	 */
 	one = 4 * (sizeof(struct dgi_req) + DGI_REQ_LARGE_ROOM) +
-	    DGI_REQ_PIECES_MOST * sizeof(struct iovec) * 5 / 2;
+	    DGI_REQ_PIECES_MOST * sizeof(struct iovec) * 5 / 2 +
+	    2 * DGI_NAME_ROOM;
 	bytes = s->options.send_queue_bytes;
 	if (n > SIZE_MAX / 4 / one ||
 	    bytes > SIZE_MAX / 4 / (2 * DGI_MEM_CLASSES))

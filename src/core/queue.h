@@ -49,6 +49,10 @@ struct dgi_name {
 	char text[];
 };
 
+/* Bytes of a name (RFC 1035, 2.3.4), and of a struct with it. */
+#define DGI_NAME_MOST	255u
+#define DGI_NAME_ROOM	(sizeof(struct dgi_name) + DGI_NAME_MOST + 1)
+
 /* Where a request goes that has no address yet. */
 struct dgi_place {
 	struct dgi_name *name;		/* counted */

@@ -16,7 +16,6 @@
 
 #include "core/addr.h"
 #include "core/queue.h"
-#include "resolve/gai.h"
 #include "resolve/lookup.h"
 
 /* A bind, a connect, or all datagrams of a socket to one name. */
@@ -174,6 +173,9 @@ end_step(struct byname *b, int status, const struct dgram_addr *addr,
 	/* Closed by configure(), which is called behind the look-up. */
 	if (status < 0 && b->s->state == DGI_CLOSED)
 		status = -ECANCELED;
+	/* The name has no part in that. */
+	if (status == -ECANCELED)
+		of_name = false;
 	dgi_step_set(b->step, status, addr, of_name ? b->name : NULL);
 	free_op(b);
 }

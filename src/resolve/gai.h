@@ -13,9 +13,6 @@
 
 #include "dgram.h"
 
-/* Bytes of a name: RFC 1035, 2.3.4. */
-#define DGI_NAME_MOST	255u
-
 /*
  * 0 and addresses (malloc(3)'s, at least one, in the order of the system, port 0,
  * of that family or, AF_UNSPEC, of both), or a negative code.  Any thread.

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/queue.h"
 #include "resolve/lookup.h"
 #include "resolve/worker.h"
 
@@ -438,7 +439,8 @@ member_bound(const struct dgi_member *m)
 {
 	(void)m;
 	return sizeof(struct dgi_resolver) + (size_t)DGI_LOOKUPS_MOST *
-	    (2 * (DGI_LOOKUP_ROOM + 512 + sizeof(struct dgi_request)) +
+	    (2 * (DGI_LOOKUP_ROOM + DGI_NAME_ROOM +
+	    sizeof(struct dgi_request)) +
 	    4 * sizeof(struct dgi_id));
 }
 
@@ -470,6 +472,12 @@ dgi_resolver_get(struct dgram_loop *l)
 	dgram_timer_init(&v->timer, l, on_timer, v);
 	dgram_timer_unref(&v->timer);
 	dgi_member_init(l, &v->member, &member_ops);
+	/*
+	 * In front of the sockets: in a child they must find their look-ups
+	 * without threads, whose lock may be held there for ever.
+	 */
+	dgi_list_remove(&v->member.all);
+	dgi_list_append(l->members.next, &v->member.all);
 	l->resolver = v;
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "resolve/gai.h"
+#include "core/queue.h"
 #include "resolve/lookup.h"
 
 struct resolve {
@@ -22,6 +22,8 @@ struct resolve {
 	int status;
 	struct dgram_addr addr;		/* of a literal */
 };
+
+_Static_assert(sizeof(struct resolve) <= DGI_LOOKUP_ROOM, "it is counted so");
 
 static void
 tell(struct resolve *p, const struct dgram_addr *addrs, size_t n)

@@ -1071,6 +1071,29 @@ BACKEND_TEST(state, disconnect_fails_only_the_peers)
 	}
 }
 
+/* A reply that says of its address what it is to say of the socket. */
+BACKEND_TEST(state, reply_after_the_end)
+{
+	struct dgram_addr stranger, unnamed = { .len = 0 };
+	struct dgram_message m = { .remote = &stranger },
+	    n = { .remote = &unnamed };
+
+	enter(backend, DGRAM_UDP4, CONNECTED);
+	stranger = dead_addr(DGRAM_UDP4);
+	CHECK(dgram_reply(sc.p.s, &m, "x", 1), IS_CONNECTED);
+	fault_sends(&sc.f, -EAGAIN);
+	OK(send_done(&sc.p, 1, NULL));
+	OK(dgram_end(sc.p.s, NULL, NULL));
+	CHECK(dgram_reply(sc.p.s, &m, "x", 1), NOT_RUNNING);
+	leave();
+
+	enter(backend, DGRAM_UNIX, BOUND);
+	CHECK(dgram_reply(sc.p.s, &n, "x", 1), -EDESTADDRREQ);
+	OK(dgram_close(sc.p.s, NULL, NULL));
+	CHECK(dgram_reply(sc.p.s, &n, "x", 1), NOT_RUNNING);
+	leave();
+}
+
 /*
  * Calls on a socket that ends, in the moment when its last datagram goes: they
  * flush, the flush closes it, and there is nothing left to connect.

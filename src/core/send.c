@@ -415,6 +415,9 @@ reply(struct dgram_socket *s, const struct iovec *iov,
 	struct dgi_req *req;
 	int r;
 
+	r = check_running(s);
+	if (r < 0)
+		return r;
 	if (s->state == DGI_CONNECTED) {
 		if (is_stranger(s, to))
 			return DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED;

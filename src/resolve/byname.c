@@ -22,7 +22,8 @@
 struct byname {
 	struct dgi_op op;
 	struct dgi_lookup lookup;
-	struct dgram_socket *s;
+	struct dgram_loop *loop;
+	struct dgram_socket *s;		/* not valid when it is over */
 	struct dgi_name *name;
 	struct dgi_task ask;		/* has options.lookup called */
 	bool asking;			/* it is queued: the storage stays */
@@ -41,7 +42,7 @@ _Static_assert(sizeof(struct byname) <= DGI_LOOKUP_ROOM, "it is counted so");
 static void
 free_op(struct byname *b)
 {
-	struct dgi_mem *m = &b->s->loop->mem;
+	struct dgi_mem *m = &b->loop->mem;
 
 	if (b->asking) {
 		b->over = true;
@@ -58,7 +59,7 @@ run_ask(struct dgi_task *t)
 	struct byname *b = DGI_CONTAINER(t, struct byname, ask);
 	struct dgram_socket *s = b->s;
 	struct dgi_name *name = b->name;
-	struct dgi_mem *m = &s->loop->mem;
+	struct dgi_mem *m = &b->loop->mem;
 
 	b->asking = false;
 	if (b->over) {
@@ -87,6 +88,7 @@ new_op(struct dgram_socket *s, const char *name, int port, struct byname **ret)
 		dgi_mem_put(m, b, sizeof(*b));
 		return -ENOMEM;
 	}
+	b->loop = s->loop;
 	b->s = s;
 	b->port = port;
 	dgi_list_init(&b->op.link);

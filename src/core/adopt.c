@@ -70,7 +70,9 @@ is_ours(const struct dgram_socket *self, int fd)
 	for (i = l->members.next; i != &l->members; i = i->next) {
 		struct dgi_member *m = DGI_CONTAINER(i, struct dgi_member, all);
 
-		if (DGI_CONTAINER(m, struct dgram_socket, member)->fd == fd)
+		/* Not all of them are sockets. */
+		if (m->ops == self->member.ops &&
+		    DGI_CONTAINER(m, struct dgram_socket, member)->fd == fd)
 			return true;
 	}
 	for (k = 0; k < l->nslots; k++) {

@@ -199,6 +199,7 @@ dgi_req_tell(struct dgram_socket *s, struct dgi_req *r)
 	void *arg = r->arg;
 	int status = r->status;
 	bool named = (r->flags & DGI_REQ_NAMED) != 0;
+	struct dgram_error e;
 
 	if (status < 0)
 		set_failure(s, r);
@@ -207,10 +208,12 @@ dgi_req_tell(struct dgram_socket *s, struct dgi_req *r)
 		dgi_req_free(s, r);
 	if (done != NULL)
 		done(s, status, arg);
-	else if (status < 0 && s->state != DGI_CLOSED &&
-	    s->events.error != NULL)
-		s->events.error(s, &s->failure, s->arg);
+	/* An event is told by itself: dgram_last_error() is for completions. */
+	e = s->failure;
 	s->failure.status = 0;
+	if (done == NULL && status < 0 && s->state != DGI_CLOSED &&
+	    s->events.error != NULL)
+		s->events.error(s, &e, s->arg);
 	/* Has the name that was told. */
 	if (named)
 		dgi_req_free(s, r);

@@ -75,7 +75,7 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
-	access recv send queue flush meta option unix stats faults rules bsd
+	access states recv send queue flush meta option unix stats faults rules bsd
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
 	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \
@@ -155,8 +155,8 @@ test-mini: ${MINI_BINS}
 
 # ---- checks ----
 
-check: test check-layers check-symbols check-headers check-readme check-install \
-	check-static \
+check: test check-layers check-states check-symbols check-headers \
+	check-readme check-install check-static \
 	check-man check-mutants demo demo-embed
 
 # The tests with the small runner, elsewhere; matrix.sh says what each is.
@@ -175,6 +175,9 @@ ${O}/enosys: Makefile tests/enosys.c
 
 check-layers:
 	@sh tests/check-layers.sh
+
+check-states:
+	@sh tests/check-states.sh
 
 check-symbols: ${O}/libdgram.a
 	@sh tests/check-symbols.sh ${O}/libdgram.a
@@ -292,8 +295,9 @@ uninstall:
 clean:
 	rm -rf ${O}
 
-.PHONY: all tests test tests-mini test-mini check check-layers check-symbols check-headers \
-	check-readme check-install check-static check-man check-cross check-mutants \
+.PHONY: all tests test tests-mini test-mini check check-layers \
+	check-states check-symbols check-headers check-readme \
+	check-install check-static check-man check-cross check-mutants \
 	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
 	bench bench-instructions size install uninstall clean FORCE
 

@@ -318,6 +318,18 @@
 #endif
 
 /*
+ * Thread-local variables, the program's too, lie in the stack that a thread was
+ * given; elsewhere the C library adds them.
+ */
+#if !defined(DGI_HAVE_TLS_IN_STACK)
+#if DGI_OS_LINUX && defined(__GLIBC__)
+#define DGI_HAVE_TLS_IN_STACK	1
+#else
+#define DGI_HAVE_TLS_IN_STACK	0
+#endif
+#endif
+
+/*
  * malloc(3) for the pieces of a loop that was given no allocator, so that a
  * memory checker sees each of them.  Otherwise they are cut from mmap(2): a
  * small static daemon is linked without malloc, a fifth of it.

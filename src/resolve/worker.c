@@ -3,17 +3,16 @@
 /*
  * Threads that wait in getaddrinfo(3).
  *
- * One lock guards all of it, and is held for moments only: nothing that waits is
- * done under it.  A thread is started when more jobs wait than threads are idle.
- * Those that hang in a look-up do not count among the `threads` that serve, so
- * others are started in their place; whoever comes back from there and finds as
- * many others serving as there may be, ends.
+ * One lock guards all of it, and is held for moments only: nothing that waits
+ * is done under it.  A thread is started when more jobs wait than threads are
+ * idle.  Those that hang in a look-up do not count among the `threads` that
+ * serve, so others are started in their place; whoever comes back from there and
+ * finds as many others serving as there may be, ends.
  *
  * An idle thread sleeps on the condition, or comes to look at the queue without
- * being called: because it has just begun, or because it was called already.  So
- * a job that is queued needs a call if the idle are as many as the jobs that
- * wait, it included; if they are fewer, each of them was called, or will look
- * for more when it has done its job.
+ * being called: it has just begun, or was called already.  So a job that is
+ * queued needs a call if the idle are as many as the jobs that wait, it
+ * included; if they are fewer, all of them were called, or come anyway.
  */
 
 #include "core/plat.h"
@@ -27,6 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if DGI_HAVE_TLS_IN_STACK
+#include <link.h>
+#endif
 
 #include "resolve/gai.h"
 #include "resolve/worker.h"
@@ -181,18 +183,39 @@ work(void *arg)
 	return NULL;
 }
 
-/* Whole pages, and no less than the system wants. */
+#if DGI_HAVE_TLS_IN_STACK
+static int
+add_tls(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	size_t *sum = arg;
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			*sum += info->dlpi_phdr[i].p_memsz +
+			    info->dlpi_phdr[i].p_align;
+	}
+	return 0;
+}
+#endif
+
+/*
+ * No less than the system wants, in whole pages, and that much for the look-up:
+ * what else comes from a stack is on top.
+ */
 static size_t
 stack_size(size_t size)
 {
 	long least = sysconf(_SC_THREAD_STACK_MIN);
-	long page = sysconf(_SC_PAGESIZE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
 	if (least > 0 && size < (size_t)least)
 		size = (size_t)least;
-	if (page > 0 && size <= SIZE_MAX - (size_t)page)
-		size = (size + (size_t)page - 1) / (size_t)page * (size_t)page;
-	return size;
+#if DGI_HAVE_TLS_IN_STACK
+	(void)dl_iterate_phdr(add_tls, &size);
+#endif
+	return (size + page - 1) / page * page;
 }
 
 /* A thread takes no signal: they are for those that the program made. */
@@ -210,7 +233,7 @@ start_thread(struct dgi_workers *w)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ok = pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 &&
-	    pthread_attr_setstacksize(&attr, stack_size(w->stack)) == 0 &&
+	    pthread_attr_setstacksize(&attr, w->stack) == 0 &&
 	    pthread_create(&thread, &attr, work, w) == 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
@@ -258,7 +281,7 @@ dgi_workers_new(struct dgi_workers **ret, unsigned threads, size_t stack,
 	dgi_list_init(&w->running);
 	dgi_list_init(&w->done);
 	w->threads = threads;
-	w->stack = stack;
+	w->stack = stack_size(stack);
 	w->ready = ready;
 	w->arg = arg;
 	*ret = w;

@@ -7,16 +7,18 @@
  * A job is one look-up.  It belongs to who made it until it is submitted, then
  * to the workers, and again to who takes it when it is done:
  *
- *              take                done                    take
- *   QUEUED ----------> RUNNING ----------> DONE ---------------------> (the loop's)
- *     |                   |
- *     | withdraw          | free
- *     v                   v
- *   (the loop's)        ORPHAN --done--> (freed by its worker)
+ *            a thread            its result            take
+ *   QUEUED ------------> RUNNING ------------> DONE ----------> (the loop's)
+ *    |  |                   |                   |
+ *    |  | free              | free              | free
+ *    |  +--> (freed)        v                   +--> (freed)
+ *    | withdraw          ORPHAN ----> (freed by its thread)
+ *    v
+ *   (the loop's)
  *
- * What threads touch may outlive the loop, for nobody waits for a thread that is
- * stuck in a name server's silence.  So it is malloc(3)'s and not the loop's, and
- * goes with the last of its users.
+ * What threads touch may outlive the loop, for nobody waits for a thread that
+ * hangs in a name server's silence.  So it is malloc(3)'s and not the loop's,
+ * and goes with the last of its users.
  */
 
 #ifndef DGI_WORKER_H
@@ -35,13 +37,13 @@ struct dgi_workers;
 struct dgi_job {
 	struct dgi_list link;		/* worker.c: of one of its queues */
 	bool queued;			/* worker.c */
-	unsigned ticks;			/* worker.c: that have found it running */
+	unsigned ticks;			/* worker.c: that found it running */
 	int family;			/* AF_UNSPEC, AF_INET, AF_INET6 */
+	void *owner;			/* for who made it */
 	/* When it is done: */
 	int status;			/* 0 or negative, as in dgram.h */
 	struct dgram_addr *addrs;	/* malloc(3)'s */
 	size_t n;
-	void *owner;			/* for who made it */
 	char name[];
 };
 
@@ -51,24 +53,24 @@ struct dgi_job	*dgi_job_new(const char *name, int family);
 void	dgi_job_free(struct dgi_job *);
 
 /*
- * No thread is started.  ready() is called by one of them, with a lock held,
- * when there is something to take and there was nothing before; not any more
- * once dgi_workers_free() has returned.
+ * No thread is started.  stack: bytes for a look-up, at least.  ready() is called
+ * by a thread, with a lock held, when there is something to take and there was
+ * nothing before; not any more once dgi_workers_free() has returned.
  */
 int	dgi_workers_new(struct dgi_workers **, unsigned threads, size_t stack,
 	    void (*ready)(void *arg), void *arg);
 /*
- * Never waits for a thread: jobs that wait are freed here, those that run by
- * their workers, which then end.  NULL is nothing.
+ * Never waits for a thread: jobs that wait or are done are freed here, those that
+ * run by their threads, which then end.  NULL is nothing.
  */
 void	dgi_workers_free(struct dgi_workers *);
 /*
  * The same in a child process, where there are none of the threads: takes no
- * lock, touches no job; all that were submitted are the caller's.
+ * lock, touches no job; all that were not taken are the caller's.
  */
 void	dgi_workers_forget(struct dgi_workers *);
 
-/* -EAGAIN: there is no thread, and none can be started; the job is not taken. */
+/* -EAGAIN: there is no thread and none can be started; the job is not taken. */
 int	dgi_workers_submit(struct dgi_workers *, struct dgi_job *);
 /* Out of the queue; false: a thread is at it, or it is done. */
 bool	dgi_workers_withdraw(struct dgi_workers *, struct dgi_job *);

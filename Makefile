@@ -111,7 +111,7 @@ ${O}/libdgram.pc: FORCE
 	@printf '%s\n' 'prefix=${PREFIX}' 'libdir=${LIBDIR}' \
 	    'includedir=${INCDIR}' '' 'Name: libdgram' \
 	    'Description: datagram sockets on an event loop' \
-	    'Version: ${VERSION}' 'Libs: -L$${libdir} -ldgram' \
+	    'Version: ${VERSION}' 'Libs: -L$${libdir} -ldgram -pthread' \
 	    'Cflags: -I$${includedir}' > $@.new
 	@if cmp -s $@.new $@; then rm -f $@.new; \
 	else echo "  GEN  $@"; mv -f $@.new $@; fi

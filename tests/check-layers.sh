@@ -5,8 +5,8 @@
 #  - a file includes only its own layer and those below, by full names;
 #  - only plat.h names systems and feature-test macros; elsewhere #if DGI_HAVE_X;
 #  - every .c includes core/plat.h first; every file begins with its licence;
-#  - threads only in resolve/worker.c, system calls on sockets only in core/os.c,
-#    waiting only in poll/;
+#  - threads only in resolve/worker.c, getaddrinfo only in resolve/gai.c, system
+#    calls on sockets only in core/os.c, waiting only in poll/;
 #  - no file above 600 lines, no function above 90;
 #  - examples know nothing of src, the bare loops of bench nothing of dgram.h.
 set -u
@@ -146,6 +146,12 @@ waits='kqueue|kqueue1|kevent|epoll_create1|epoll_ctl|epoll_wait|poll|ppoll|selec
 found=$(strip $(printf '%s\n' "$files" | grep -v '^src/poll/') |
     grep -E "(^|[^A-Za-z0-9_.>])($waits)\(") &&
 	fail "system call that belongs in a backend, src/poll:
+$found"
+
+# shellcheck disable=SC2046
+found=$(strip $(printf '%s\n' "$files" | grep -v '^src/resolve/gai\.c$') |
+    grep -E "(^|[^A-Za-z0-9_.>])(get|free)addrinfo\(") &&
+	fail "look-up that belongs in resolve/gai.c:
 $found"
 
 examples=$(find man/examples -name '*.[ch]' 2> /dev/null)

@@ -123,6 +123,32 @@ TEST(list, ring_take_one)
 	cr_assert(dgi_list_empty(&to));
 }
 
+/* Behind what is there, as often as there is something. */
+TEST(list, ring_join)
+{
+	struct dgi_list from, to;
+	struct item items[6];
+	int i;
+
+	dgi_list_init(&from);
+	dgi_list_init(&to);
+	dgi_list_join(&to, &from);
+	cr_assert(dgi_list_empty(&to) && dgi_list_empty(&from));
+	for (i = 0; i < 6; i++) {
+		items[i].value = i;
+		dgi_list_append(&from, &items[i].node);
+		if (i == 1 || i == 2 || i == 5) {
+			dgi_list_join(&to, &from);
+			cr_assert(dgi_list_empty(&from));
+			check_ring(&to, 0, i + 1);
+		}
+	}
+	dgi_list_join(&to, &from);
+	check_ring(&to, 0, 6);
+	dgi_list_remove(&items[0].node);
+	check_ring(&to, 1, 5);
+}
+
 TEST(list, queue_is_fifo)
 {
 	struct dgi_queue q;

@@ -51,17 +51,25 @@ dgi_list_remove(struct dgi_list *node)
 	dgi_list_init(node);
 }
 
-/* Moves all of `from` into the empty ring `to`. */
+/* Moves all of `from` to the end of the ring `to`. */
+static inline void
+dgi_list_join(struct dgi_list *to, struct dgi_list *from)
+{
+	if (dgi_list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	from->prev->next = to;
+	to->prev->next = from->next;
+	to->prev = from->prev;
+	dgi_list_init(from);
+}
+
+/* The same with a ring `to` that is not begun. */
 static inline void
 dgi_list_take(struct dgi_list *to, struct dgi_list *from)
 {
 	dgi_list_init(to);
-	if (dgi_list_empty(from))
-		return;
-	*to = *from;
-	to->next->prev = to;
-	to->prev->next = to;
-	dgi_list_init(from);
+	dgi_list_join(to, from);
 }
 
 /*

@@ -4,10 +4,13 @@
  * Threads that wait in getaddrinfo(3).
  *
  * One lock guards all of it, and is held for moments only: nothing that waits
- * is done under it.  A thread is started when more jobs wait than threads are
- * idle.  Those that hang in a look-up do not count among the `threads` that
- * serve, so others are started in their place; whoever comes back from there and
- * finds as many others serving as there may be, ends.
+ * is done under it.  The other one is held by who calls the loop, so that it
+ * cannot go meanwhile.
+ *
+ * A thread is started when more jobs wait than threads are idle.  Those that
+ * hang in a look-up do not count among the `threads` that serve, so others are
+ * started in their place; whoever comes back from there and finds as many others
+ * serving as there may be, ends.
  *
  * An idle thread sleeps on the condition, or comes to look at the queue without
  * being called: it has just begun, or was called already.  So a job that is
@@ -39,6 +42,7 @@
 #define THREADS_MOST	4u
 
 struct dgi_workers {
+	pthread_mutex_t door;		/* taken before the other */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct dgi_list queued, running, done;	/* struct dgi_job */
@@ -47,7 +51,8 @@ struct dgi_workers {
 	unsigned total;			/* threads, idle ones and all */
 	unsigned threads;		/* that serve, at most */
 	size_t stack;
-	bool closed;			/* nobody but threads is here */
+	bool closed;			/* nobody but threads is here: read
+					   under either lock */
 	void (*ready)(void *arg);
 	void *arg;
 };
@@ -112,6 +117,7 @@ destroy(struct dgi_workers *w)
 {
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
+	pthread_mutex_destroy(&w->door);
 	free(w);
 }
 
@@ -128,12 +134,23 @@ next_job(struct dgi_workers *w)
 		}
 		job = first_job(&w->queued);
 		unqueue(w, job);
-		job->ticks = 0;
 		dgi_list_append(&w->running, &job->link);
 		w->nrunning++;
 		return job;
 	}
 	return NULL;
+}
+
+/* There is something to take, or there was. */
+static void
+tell(struct dgi_workers *w)
+{
+	pthread_mutex_unlock(&w->lock);
+	pthread_mutex_lock(&w->door);
+	if (!w->closed)
+		w->ready(w->arg);
+	pthread_mutex_unlock(&w->door);
+	pthread_mutex_lock(&w->lock);
 }
 
 /* It has run: to the loop, or away with it if there is none any more. */
@@ -151,7 +168,7 @@ finish(struct dgi_workers *w, struct dgi_job *job)
 	}
 	dgi_list_append(&w->done, &job->link);
 	if (first)
-		w->ready(w->arg);
+		tell(w);
 }
 
 static void *
@@ -268,15 +285,12 @@ dgi_workers_new(struct dgi_workers **ret, unsigned threads, size_t stack,
 	errno = saved_errno;
 	if (w == NULL)
 		return -ENOMEM;
-	if (pthread_mutex_init(&w->lock, NULL) != 0) {
-		free(w);
-		return -ENOMEM;
-	}
-	if (pthread_cond_init(&w->wake, NULL) != 0) {
-		pthread_mutex_destroy(&w->lock);
-		free(w);
-		return -ENOMEM;
-	}
+	if (pthread_mutex_init(&w->door, NULL) != 0)
+		goto no_door;
+	if (pthread_mutex_init(&w->lock, NULL) != 0)
+		goto no_lock;
+	if (pthread_cond_init(&w->wake, NULL) != 0)
+		goto no_wake;
 	dgi_list_init(&w->queued);
 	dgi_list_init(&w->running);
 	dgi_list_init(&w->done);
@@ -286,6 +300,13 @@ dgi_workers_new(struct dgi_workers **ret, unsigned threads, size_t stack,
 	w->arg = arg;
 	*ret = w;
 	return 0;
+no_wake:
+	pthread_mutex_destroy(&w->lock);
+no_lock:
+	pthread_mutex_destroy(&w->door);
+no_door:
+	free(w);
+	return -ENOMEM;
 }
 
 void
@@ -295,8 +316,10 @@ dgi_workers_free(struct dgi_workers *w)
 
 	if (w == NULL)
 		return;
+	pthread_mutex_lock(&w->door);
 	pthread_mutex_lock(&w->lock);
 	w->closed = true;
+	pthread_mutex_unlock(&w->door);
 	free_jobs(&w->queued);
 	free_jobs(&w->done);
 	last = w->total == 0;
@@ -306,7 +329,7 @@ dgi_workers_free(struct dgi_workers *w)
 		destroy(w);
 }
 
-/* The lock may be held, by nobody: it is not even destroyed. */
+/* The locks may be held, by nobody: they are not even destroyed. */
 void
 dgi_workers_forget(struct dgi_workers *w)
 {
@@ -316,6 +339,7 @@ dgi_workers_forget(struct dgi_workers *w)
 int
 dgi_workers_submit(struct dgi_workers *w, struct dgi_job *job)
 {
+	bool call = false;
 	int r = 0;
 
 	pthread_mutex_lock(&w->lock);
@@ -326,10 +350,12 @@ dgi_workers_submit(struct dgi_workers *w, struct dgi_job *job)
 	if (w->total == 0) {
 		unqueue(w, job);
 		r = -EAGAIN;
-	} else if (w->nqueued <= w->total - w->nrunning) {
-		pthread_cond_signal(&w->wake);
+	} else {
+		call = w->nqueued <= w->total - w->nrunning;
 	}
 	pthread_mutex_unlock(&w->lock);
+	if (call)
+		pthread_cond_signal(&w->wake);
 	return r;
 }
 
@@ -349,14 +375,8 @@ dgi_workers_withdraw(struct dgi_workers *w, struct dgi_job *job)
 void
 dgi_workers_take(struct dgi_workers *w, struct dgi_list *to)
 {
-	struct dgi_list *link;
-
 	pthread_mutex_lock(&w->lock);
-	while (!dgi_list_empty(&w->done)) {
-		link = w->done.next;
-		dgi_list_remove(link);
-		dgi_list_append(to, link);
-	}
+	dgi_list_join(to, &w->done);
 	pthread_mutex_unlock(&w->lock);
 }
 

@@ -54,8 +54,9 @@ void	dgi_job_free(struct dgi_job *);
 
 /*
  * No thread is started.  stack: bytes for a look-up, at least.  ready() is called
- * by a thread, with a lock held, when there is something to take and there was
- * nothing before; not any more once dgi_workers_free() has returned.
+ * by a thread when there is something to take and there was nothing before, or
+ * shortly after that; not any more once dgi_workers_free() has returned.  It must
+ * not call what is here.
  */
 int	dgi_workers_new(struct dgi_workers **, unsigned threads, size_t stack,
 	    void (*ready)(void *arg), void *arg);

@@ -7,6 +7,7 @@
 #include "fake_gai.h"
 
 #include "core/addr.h"
+#include "core/queue.h"
 #include "resolve/gai.h"
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))

@@ -586,7 +586,8 @@ TEST(worker, no_thread)
 	struct dgi_job *job = dgi_job_new("10-0-0-1", AF_INET);
 	int i;
 
-	cr_assert_eq(dgi_workers_new(&w, 2, SIZE_MAX / 4, on_ready, NULL), 0);
+	cr_assert_eq(dgi_workers_new(&w, 2, SIZE_MAX / 8 * 7, on_ready,
+	    NULL), 0);
 	for (i = 0; i < 3; i++) {
 		errno = POISON;
 		cr_assert_eq(dgi_workers_submit(w, job), -EAGAIN);
@@ -688,6 +689,7 @@ TEST(worker, signals)
 /* As much as anybody has, and each thread of this program. */
 static _Thread_local char variables[1 << 20];
 static size_t stack_left;
+static int detached;
 
 static void
 look_at_stack(const char *name)
@@ -700,6 +702,7 @@ look_at_stack(const char *name)
 	if (pthread_getattr_np(pthread_self(), &attr) != 0)
 		return;
 	pthread_attr_getstack(&attr, &low, &size);
+	pthread_attr_getdetachstate(&attr, &detached);
 	pthread_attr_destroy(&attr);
 	stack_left = (uintptr_t)&attr - (uintptr_t)low;
 }
@@ -708,9 +711,11 @@ static size_t
 stack_for(size_t asked)
 {
 	stack_left = 0;
+	detached = -1;
 	cr_assert_eq(dgi_workers_new(&w, 1, asked, on_ready, NULL), 0);
 	check_done(submit("10-0-0-1"));
 	end();
+	cr_assert_eq(detached, PTHREAD_CREATE_DETACHED);
 	return stack_left;
 }
 
@@ -733,7 +738,7 @@ TEST(worker, stack)
 	}
 	/* Too little for any thread is as much as the least. */
 	left = stack_for(1);
-	cr_assert(left > 0 && left <= 65536, "%zu", left);
+	cr_assert(left > 0 && left <= 131072, "%zu", left);
 }
 #endif
 

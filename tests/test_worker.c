@@ -48,6 +48,7 @@ static struct {
 	unsigned calls, seen;
 	bool hold, held;
 	bool late;		/* a call for a pool that is gone */
+	bool freed;
 } rd = { .lock = PTHREAD_MUTEX_INITIALIZER,
     .changed = PTHREAD_COND_INITIALIZER };
 
@@ -92,6 +93,28 @@ wait_ready(void)
 	rd.seen = rd.calls;
 	pthread_mutex_unlock(&rd.lock);
 	return is;
+}
+
+/* A thread is in on_ready(), which is held up; the lock of it is ours. */
+static void
+wait_held(void)
+{
+	struct timespec end = fake_deadline();
+
+	pthread_mutex_lock(&rd.lock);
+	while (!rd.held && pthread_cond_timedwait(&rd.changed, &rd.lock,
+	    &end) == 0)
+		;
+	cr_assert(rd.held);
+}
+
+/* It goes on. */
+static void
+end_hold(void)
+{
+	rd.hold = false;
+	pthread_cond_broadcast(&rd.changed);
+	pthread_mutex_unlock(&rd.lock);
 }
 
 static uint64_t
@@ -567,6 +590,45 @@ TEST(worker, free_races)
 	FAKE_CHECK(fake.lists == 0);
 }
 
+static void *
+free_it(void *arg)
+{
+	(void)arg;
+	dgi_workers_free(w);
+	pthread_mutex_lock(&rd.lock);
+	rd.freed = true;
+	pthread_cond_broadcast(&rd.changed);
+	pthread_mutex_unlock(&rd.lock);
+	return NULL;
+}
+
+/* The one thing that is waited for: a call of ready() that has begun. */
+TEST(worker, free_in_ready)
+{
+	struct timespec soon;
+	pthread_t thread;
+
+	make(1);
+	rd.hold = true;
+	submit("10-0-0-1");
+	wait_held();
+	cr_assert_eq(pthread_create(&thread, NULL, free_it, NULL), 0);
+	/* As long as this it does not come back; without the call at once. */
+	clock_gettime(CLOCK_REALTIME, &soon);
+	soon.tv_nsec += 50000000;
+	if (soon.tv_nsec >= 1000000000) {
+		soon.tv_nsec -= 1000000000;
+		soon.tv_sec++;
+	}
+	while (!rd.freed && pthread_cond_timedwait(&rd.changed, &rd.lock,
+	    &soon) == 0)
+		;
+	cr_assert(!rd.freed);
+	end_hold();
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	FAKE_UNTIL(fake.threads == 0);
+}
+
 /* Threads that never come back do not hold up the end of the process. */
 TEST(worker, free_and_exit)
 {
@@ -789,7 +851,6 @@ wait_for(pid_t pid)
 /* While a thread is about to call the loop. */
 TEST(worker, forget)
 {
-	struct timespec patience = fake_deadline();
 	struct dgi_job *jobs[2];
 	int status;
 	pid_t pid;
@@ -802,19 +863,11 @@ TEST(worker, forget)
 	FAKE_UNTIL(fake.in == 1);
 	rd.hold = true;
 	jobs[1] = submit("10-0-0-1");
-	pthread_mutex_lock(&rd.lock);
-	while (!rd.held && pthread_cond_timedwait(&rd.changed, &rd.lock,
-	    &patience) == 0)
-		;
-	cr_assert(rd.held);
-	pthread_mutex_unlock(&rd.lock);
+	wait_held();
 	pid = test_fork();
 	if (pid == 0)
 		_exit(child(jobs, 2));
-	pthread_mutex_lock(&rd.lock);
-	rd.hold = false;
-	pthread_cond_broadcast(&rd.changed);
-	pthread_mutex_unlock(&rd.lock);
+	end_hold();
 	status = wait_for(pid);
 	cr_assert_eq(status, 0, "%#x", (unsigned)status);
 	fake_release("slow.test");

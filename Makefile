@@ -87,7 +87,7 @@ MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
 	${O}/mini/bsd_os.o ${O}/mini/kernel_as_bsd.o ${O}/mini/mini.o
 
-EXAMPLES =	echo unix_echo syslogd daemon dnsforward demo
+EXAMPLES =	echo unix_echo syslogd daemon dnsforward resolve lookup demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
 # The loop inside of others' loops, embed_ and the name that pkg-config knows.
 EMBEDS =	embed_libevent embed_libuv
@@ -213,7 +213,7 @@ check-mutants: ${O}/criterion
 ${EXAMPLE_BINS}: Makefile ${O}/libdgram.a
 	@echo "  CC   $@"; mkdir -p ${@D}
 	${Q}${CC_USER} ${@:${O}/examples/%=man/examples/%.c} ${O}/libdgram.a \
-	    ${LDFLAGS} -o $@
+	    ${LDFLAGS} -pthread -o $@
 
 examples: ${EXAMPLE_BINS}
 

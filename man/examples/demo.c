@@ -11,6 +11,8 @@
  * every byte came back, each server ended on SIGTERM, and no path was left.  A
  * system without IPv6 is told so.
  *
+ * Then resolve and lookup tell the addresses of names, and send to names.
+ *
  * With servers it shows these, over udp4; one that was not built is left out.
  */
 
@@ -337,6 +339,68 @@ demonstrate(const struct show *w, const char *dir, const char *tmp)
 	return r == 0 && !run.failed && run.back == COUNT && run.wrong == 0;
 }
 
+/* ---- names ---- */
+
+/* Runs one of the examples to its end; true: it ended with 0. */
+static bool
+run_client(const char *dir, const char *program, char **args)
+{
+	char path[512];
+	int status;
+	pid_t pid;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, program);
+	args[0] = path;
+	(void)fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		(void)execv(path, args);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid &&
+	    WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool
+write_table(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL)
+		return false;
+	fprintf(f, "echo.example 127.0.0.1\n");
+	return fclose(f) == 0;
+}
+
+/* The table has one of the names, the system the other. */
+static bool
+demonstrate_names(const char *dir, const char *tmp)
+{
+	const struct show w = { "names", DGRAM_UDP4, "echo",
+	    { "udp4", "0" }, false };
+	char table[128], port[16], first[] = "echo.example", other[] = "localhost";
+	char *to_resolve[] = { NULL, other, NULL };
+	char *to_send[] = { NULL, table, port, first, other, NULL };
+	struct server server;
+	bool ok;
+
+	printf("%s\n", w.title);
+	(void)snprintf(table, sizeof(table), "%s/table", tmp);
+	ok = start(&server, &w, dir, NULL);
+	if (ok) {
+		(void)snprintf(port, sizeof(port), "%d",
+		    port_of(server.address));
+		ok = write_table(table);
+		ok = run_client(dir, "resolve", to_resolve) && ok;
+		ok = run_client(dir, "lookup", to_send) && ok;
+	}
+	ok = finish(&server) && ok;
+	(void)unlink(table);
+	if (!ok)
+		printf("  did not work\n");
+	return ok;
+}
+
 /* Some systems have no IPv6, or none on the loopback. */
 static bool
 has_ipv6(void)
@@ -414,8 +478,10 @@ main(int argc, char **argv)
 	}
 	printf("libdgram %s: echo, %u datagrams, %u in flight\n",
 	    dgram_version(), COUNT, WINDOW);
-	if (argc == 2)
+	if (argc == 2) {
 		ok = demonstrate_all(argv[1], tmp);
+		ok = demonstrate_names(argv[1], tmp) && ok;
+	}
 	for (i = 2; i < argc; i++)
 		ok = demonstrate_one(argv[i], argv[1], tmp) && ok;
 	if (rmdir(tmp) < 0) {

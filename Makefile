@@ -13,6 +13,7 @@
 #	make check-cross	compiles for other systems; may have npm fetch zig
 #	make install		PREFIX, DESTDIR
 #	make bench		against the bare system calls
+#	make bench-resolve	against getaddrinfo
 #
 # V=1 shows the commands, WERROR=-Werror makes warnings errors.  O=dir builds
 # elsewhere, under this directory, for example with sanitizers beside a plain build:
@@ -253,8 +254,21 @@ ${BENCH_BINS}: Makefile ${O}/bench/raw.o ${O}/libdgram.a
 	${Q}${CC_USER} ${@:${O}/bench/%=bench/%.c} ${O}/bench/raw.o \
 	    ${O}/libdgram.a ${LDFLAGS} -pthread -o $@
 
+# With libuv beside it, where that is there.
+${O}/bench/resolve: Makefile ${O}/bench/raw.o ${O}/libdgram.a
+	@echo "  CC   $@"; mkdir -p ${@D}
+	${Q}if pkg-config --exists libuv 2> /dev/null; then \
+		uv="-DBENCH_UV $$(pkg-config --cflags libuv)"; \
+		libs=$$(pkg-config --libs libuv); \
+	fi; \
+	${CC_USER} $$uv bench/resolve.c ${O}/bench/raw.o ${O}/libdgram.a \
+	    $$libs ${LDFLAGS} -pthread -o $@
+
 bench: ${O}/bench/pps
 	@${O}/bench/pps
+
+bench-resolve: ${O}/bench/resolve
+	@${O}/bench/resolve
 
 bench-instructions: ${O}/bench/instr ${O}/bench/rawinstr
 	@sh bench/instructions.sh ${O}
@@ -300,9 +314,9 @@ clean:
 	check-states check-symbols check-headers check-readme \
 	check-install check-static check-man check-cross check-mutants \
 	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
-	bench bench-instructions size install uninstall clean FORCE
+	bench bench-instructions bench-resolve size install uninstall clean FORCE
 
 -include ${OBJS:%=%.d} ${TEST_BINS:%=%.d} ${TEST_HELP:%=%.d}
 -include ${MINI_BINS:%=%.d} ${MINI_HELP:%=%.d}
 -include ${EXAMPLE_BINS:%=%.d} ${EMBED_BINS:%=%.d}
--include ${BENCH_BINS:%=%.d} ${O}/bench/raw.o.d
+-include ${BENCH_BINS:%=%.d} ${O}/bench/resolve.d ${O}/bench/raw.o.d

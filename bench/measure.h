@@ -3,7 +3,7 @@
 /*
  * A quiet place to measure in, CPU time, random orders, medians.
  *
- * For one .c file (pps.c); Linux only.
+ * For one .c file each (pps.c, resolve.c); Linux only.
  */
 
 #ifndef BENCH_MEASURE_H
@@ -32,7 +32,7 @@ struct measure_quartiles {
 };
 
 /* CPU time of this thread, ns: time slices of others do not count. */
-static uint64_t
+static inline uint64_t
 measure_now(void)
 {
 	struct timespec ts;
@@ -41,7 +41,7 @@ measure_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static int
+static inline int
 measure_compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -50,7 +50,7 @@ measure_compare(const void *a, const void *b)
 }
 
 /* Sorts v. */
-static struct measure_quartiles
+static inline struct measure_quartiles
 measure_quartiles(double *v, size_t n)
 {
 	struct measure_quartiles q;
@@ -63,7 +63,7 @@ measure_quartiles(double *v, size_t n)
 }
 
 /* What one reading of the clock adds to a measurement. */
-static double
+static inline double
 measure_clock_cost(void)
 {
 	static double v[1001];
@@ -78,7 +78,7 @@ measure_clock_cost(void)
 }
 
 /* A new random order of 0 to n - 1. */
-static void
+static inline void
 measure_shuffle(size_t *order, size_t n)
 {
 	static uint64_t x;
@@ -99,7 +99,7 @@ measure_shuffle(size_t *order, size_t n)
 	}
 }
 
-static bool
+static inline bool
 measure_write(const char *path, const char *text)
 {
 	bool ok;
@@ -113,7 +113,7 @@ measure_write(const char *path, const char *text)
 	return ok;
 }
 
-static bool
+static inline bool
 measure_lo_up(void)
 {
 	struct ifreq r;
@@ -136,7 +136,7 @@ measure_lo_up(void)
  * Network of our own, so that loopback and the limits of AF_UNIX are private:
  * as root or in a user namespace.  Where neither is allowed, the one there is.
  */
-static const char *
+static inline const char *
 measure_network(void)
 {
 	const char *which = "own network";
@@ -157,7 +157,7 @@ measure_network(void)
  * How many datagrams a receive queue holds for certain.  Linux charges 768
  * bytes for a small one and 2304 for one of 1200.
  */
-static size_t
+static inline size_t
 measure_room(int fd, bool is_unix, size_t size)
 {
 	int bytes = 0, n;
@@ -179,7 +179,7 @@ measure_room(int fd, bool is_unix, size_t size)
 }
 
 /* The last core of those allowed; -1 if that fails. */
-static int
+static inline int
 measure_pin(void)
 {
 	cpu_set_t all, one;

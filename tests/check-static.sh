@@ -4,7 +4,8 @@
 # check-static.sh outdir: shows what a small static daemon pays.  A program of
 # by-address calls, linked statically, runs and holds neither getaddrinfo nor
 # pthread_create.  With musl-gcc the echo daemon, built for size and stripped,
-# is at most 48 KiB.  CC, CPPFLAGS, CFLAGS, LDFLAGS and MAKE are those of the
+# is at most 48 KiB; and a program of calls by name runs and tells what these
+# add to it.  CC, CPPFLAGS, CFLAGS, LDFLAGS and MAKE are those of the
 # build; SIZE_CFLAGS and SIZE_LDFLAGS those of the small daemon.
 set -u
 
@@ -56,12 +57,28 @@ fi
 	cat "$out/static/log" >&2
 	exit 1
 }
+# A small daemon: its source, its name, more flags.
 # shellcheck disable=SC2086
-musl-gcc -std=gnu11 ${SIZE_CFLAGS:--Os} -ffunction-sections -fdata-sections \
-    -Iinclude -static -s man/examples/echo.c "$out/musl/libdgram.a" \
-    -Wl,--gc-sections ${SIZE_LDFLAGS:-} -o "$out/static/echo-musl" || exit 1
-size=$(wc -c < "$out/static/echo-musl")
-size=$((size))
+small() {
+	musl-gcc -std=gnu11 ${SIZE_CFLAGS:--Os} -ffunction-sections \
+	    -fdata-sections -Iinclude -static -s $3 "$1" \
+	    "$out/musl/libdgram.a" -Wl,--gc-sections ${SIZE_LDFLAGS:-} \
+	    -o "$out/static/$2" && size=$(wc -c < "$out/static/$2") &&
+	    size=$((size))
+}
+small tests/static.c by-addr '' || exit 1
+without=$size
+small tests/static.c by-name -DBY_NAME || exit 1
+echo "  by address, static with musl, stripped: $without bytes; by name: $size"
+[ "$size" -gt "$without" ] || {
+	echo "check-static: names add nothing" >&2
+	exit 1
+}
+"$out/static/by-name" || {
+	echo "check-static: by-name ends with status $?" >&2
+	exit 1
+}
+small man/examples/echo.c echo-musl '' || exit 1
 echo "  echo, static with musl, stripped: $size bytes, of $limit allowed"
 [ "$size" -le "$limit" ] || exit 1
 echo "  OK   check-static"

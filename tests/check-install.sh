@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 #
-# check-install.sh outdir: installs into an empty stage, compiles and runs a
-# program by what libdgram.pc there says, finds a manual page for each public
-# function, and shows that uninstall leaves no file.  CC, CFLAGS, LDFLAGS, PREFIX
-# and MAKE are those of the build.
+# check-install.sh outdir: installs into an empty stage, compiles and runs
+# programs by what libdgram.pc there says, one of them of calls by name, finds a
+# manual page for each public function, and shows that uninstall leaves no file.
+# CC, CFLAGS, LDFLAGS, PREFIX and MAKE are those of the build.
 set -u
 
 out=$1
@@ -27,19 +27,44 @@ pc=$(find "$stage" -name libdgram.pc)
 
 if command -v pkg-config > /dev/null 2>&1; then
 	# System directories too: the stage is none.
-	flags=$(PKG_CONFIG_LIBDIR=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$stage \
-	    PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 \
-	    pkg-config --static --cflags --libs libdgram) || exit 1
+	flags() {
+		PKG_CONFIG_LIBDIR=${pc%/*} PKG_CONFIG_SYSROOT_DIR=$stage \
+		    PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 \
+		    PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 \
+		    pkg-config "$@" --cflags --libs libdgram
+	}
+	plain=$(flags) && static=$(flags --static) || exit 1
 	version=$(PKG_CONFIG_LIBDIR=${pc%/*} pkg-config --modversion libdgram)
 else
 	value() {
 		sed -n "s/^$1=//p" "$pc" | sed "s|\${prefix}|$prefix|"
 	}
-	flags="-I$stage$(value includedir) -L$stage$(value libdir) -ldgram"
+	plain="-I$stage$(value includedir) $(sed -n 's/^Libs: //p' "$pc" |
+	    sed "s|\${libdir}|$stage$(value libdir)|")"
+	static=$plain
 	version=$(sed -n 's/^Version: //p' "$pc")
 fi
 
-cat > "$stage.c" << 'END'
+# Here it may do without, elsewhere names would not.
+case " $plain " in
+*" -pthread "*) ;;
+*)
+	echo "check-install: no -pthread: $plain" >&2
+	exit 1
+	;;
+esac
+
+# compile what flags: $stage-what.c
+compile() {
+	# Flags are lists of words.
+	# shellcheck disable=SC2086
+	${CC:-cc} ${CFLAGS:-} "$stage-$1.c" $2 ${LDFLAGS:-} -o "$stage-$1" || {
+		echo "check-install: does not compile with: $2" >&2
+		exit 1
+	}
+}
+
+cat > "$stage-addr.c" << 'END'
 #include <dgram.h>
 #include <string.h>
 
@@ -53,16 +78,44 @@ main(int argc, char **argv)
 	    dgram_addr_parse(&addr, "127.0.0.1", 80) != 0;
 }
 END
-# Flags are lists of words.
-# shellcheck disable=SC2086
-${CC:-cc} ${CFLAGS:-} "$stage.c" $flags ${LDFLAGS:-} -o "$stage.prog" || {
-	echo "check-install: does not compile with: $flags" >&2
-	exit 1
+cat > "$stage-name.c" << 'END'
+#include <dgram.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static int answers;
+
+static void
+on_answer(int status, const struct dgram_addr *addrs, size_t n, void *arg)
+{
+	(void)status, (void)addrs, (void)n, (void)arg;
+	answers++;
 }
-"$stage.prog" "$version" || {
-	echo "check-install: version $version of libdgram.pc is not the library's" >&2
-	exit 1
+
+int
+main(void)
+{
+	struct dgram_loop *loop;
+
+	return dgram_loop_new(NULL, &loop) != 0 ||
+	    dgram_resolve(loop, "localhost", AF_UNSPEC, on_answer, NULL,
+	    NULL) != 0 || dgram_loop_run(loop) != 0 || answers != 1 ||
+	    dgram_loop_free(loop) != 0;
 }
+END
+for how in "$plain" "$static"; do
+	compile addr "$how"
+	"$stage-addr" "$version" || {
+		echo "check-install: version $version of libdgram.pc is not" \
+		    "the library's" >&2
+		exit 1
+	}
+	compile name "$how"
+	"$stage-name" || {
+		echo "check-install: no look-up with: $how" >&2
+		exit 1
+	}
+done
 
 # A link page for each function that the pages name, to a page that is there.
 bad=0
@@ -88,6 +141,6 @@ if [ -n "$left" ]; then
 	echo "check-install: left by uninstall: $left" >&2
 	bad=1
 fi
-rm -rf "$stage" "$stage.log" "$stage.c" "$stage.prog"
+rm -rf "$stage" "$stage.log" "$stage"-*
 [ "$bad" -eq 0 ] && echo "  OK   check-install: $((count)) files"
 exit "$bad"

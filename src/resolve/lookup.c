@@ -30,6 +30,7 @@ struct dgi_resolver {
 	struct dgram_loop *loop;
 	struct dgi_workers *workers;	/* NULL: none was needed yet */
 	struct dgi_post post;		/* they have something done */
+	struct dgi_list done;		/* jobs taken from them, to be told */
 	struct dgi_list timed;		/* lookups, by deadline */
 	size_t waiting;			/* of them */
 	struct dgram_timer timer;	/* the first deadline, or the tick */
@@ -126,14 +127,12 @@ static void
 on_done(void *arg)
 {
 	struct dgi_resolver *v = arg;
-	struct dgi_list done;
 	struct dgi_job *j;
 
-	dgi_list_init(&done);
 	if (v->workers != NULL)
-		dgi_workers_take(v->workers, &done);
-	while (!dgi_list_empty(&done)) {
-		j = DGI_CONTAINER(done.next, struct dgi_job, link);
+		dgi_workers_take(v->workers, &v->done);
+	while (!dgi_list_empty(&v->done)) {
+		j = DGI_CONTAINER(v->done.next, struct dgi_job, link);
 		dgi_list_remove(&j->link);
 		answer(v, j);
 		dgi_job_free(j);
@@ -391,6 +390,8 @@ drop_requests(struct dgi_resolver *v, bool forked)
 			free_request(v, q);
 		}
 	}
+	/* A callback may be where the program forks. */
+	dgi_list_init(&v->done);
 	v->ticking = false;
 }
 
@@ -467,6 +468,7 @@ dgi_resolver_get(struct dgram_loop *l)
 	v->loop = l;
 	v->post = (struct dgi_post){ .fn = on_done, .arg = v,
 	    .release = keep_post };
+	dgi_list_init(&v->done);
 	dgi_list_init(&v->timed);
 	dgi_names_init(&v->names);
 	dgram_timer_init(&v->timer, l, on_timer, v);

@@ -68,6 +68,7 @@ run_ask(struct dgi_task *t)
 	}
 	/* The answer may come at once, and everything else may happen, too. */
 	name->refs++;
+	b->lookup.asked = true;
 	s->options.lookup(s, b->lookup.id, name->text, s->family,
 	    s->options.arg);
 	dgi_name_free(m, name);

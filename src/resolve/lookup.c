@@ -90,7 +90,8 @@ forget(struct dgi_resolver *v, struct dgi_lookup *w)
 
 	dgi_list_remove(&w->link);
 	dgi_list_remove(&w->timed);
-	dgi_lookup_put_id(v->loop, w);
+	dgi_lookup_put_id(v->loop, w->id);
+	w->id = 0;
 	w->request = NULL;
 	v->waiting--;
 	dgi_loop_release(v->loop);
@@ -234,21 +235,20 @@ request(struct dgi_resolver *v, const char *name, int family,
 /* ---- lookups ---- */
 
 int
-dgi_lookup_take_id(struct dgram_loop *l, struct dgi_lookup *w)
+dgi_lookup_take_id(struct dgram_loop *l, struct dgi_lookup *w, uint64_t *id)
 {
 	struct dgi_resolver *v = l->resolver;
 
 	if (v->ids.used >= DGI_LOOKUPS_MOST)
 		return -ENOBUFS;
-	w->id = dgi_ids_take(&v->ids, &l->mem, w);
-	return w->id == 0 ? -ENOMEM : 0;
+	*id = dgi_ids_take(&v->ids, &l->mem, w);
+	return *id == 0 ? -ENOMEM : 0;
 }
 
 void
-dgi_lookup_put_id(struct dgram_loop *l, struct dgi_lookup *w)
+dgi_lookup_put_id(struct dgram_loop *l, uint64_t id)
 {
-	dgi_ids_put(&l->resolver->ids, w->id);
-	w->id = 0;
+	dgi_ids_put(&l->resolver->ids, id);
 }
 
 struct dgi_lookup *
@@ -324,11 +324,8 @@ dgi_lookup_start_asked(struct dgram_loop *l, struct dgi_lookup *w)
 
 	r = check_room(l);
 	if (r == 0)
-		r = dgi_lookup_take_id(l, w);
-	if (r < 0)
-		return r;
-	w->asked = true;
-	return begin(l->resolver, w);
+		r = dgi_lookup_take_id(l, w, &w->id);
+	return r < 0 ? r : begin(l->resolver, w);
 }
 
 void

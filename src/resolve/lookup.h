@@ -50,8 +50,8 @@ struct dgi_lookup {
 	struct dgi_list link;		/* with others of the request */
 	struct dgi_list timed;		/* with all, by deadline */
 	uint64_t deadline;		/* ns */
-	uint64_t id;			/* 0: none */
-	bool asked;			/* the user was, not the threads */
+	uint64_t id;			/* for the answer; 0: threads have it */
+	bool asked;			/* the user was told the id */
 	struct dgi_request *request;	/* NULL: none, or none any more */
 };
 
@@ -61,17 +61,16 @@ void	dgi_lookup_init(struct dgi_lookup *);
 /* -ECANCELED (the loop goes), -ENOBUFS, -ENOMEM, -EAGAIN (no thread). */
 int	dgi_lookup_start(struct dgram_loop *, struct dgi_lookup *,
 	    const char *name, int family);
-/* The same where the user is to be asked, who answers to w->id. */
+/* The same where the user is to be asked, who then answers to w->id. */
 int	dgi_lookup_start_asked(struct dgram_loop *, struct dgi_lookup *);
 /* done() will not be called.  One that does not wait: nothing. */
 void	dgi_lookup_cancel(struct dgram_loop *, struct dgi_lookup *);
 
-/*
- * An id by which the user refers to it, until it is told or cancelled; there is a
- * resolver.  -ENOBUFS, -ENOMEM.
- */
-int	dgi_lookup_take_id(struct dgram_loop *, struct dgi_lookup *);
-void	dgi_lookup_put_id(struct dgram_loop *, struct dgi_lookup *);
+/* An id by which the user refers to it; there is a resolver.  -ENOBUFS, -ENOMEM. */
+int	dgi_lookup_take_id(struct dgram_loop *, struct dgi_lookup *,
+	    uint64_t *id);
+/* 0 is nothing. */
+void	dgi_lookup_put_id(struct dgram_loop *, uint64_t id);
 struct dgi_lookup	*dgi_lookup_find(const struct dgram_loop *, uint64_t id);
 
 /* Makes sure that there is l->resolver.  -ECANCELED, -ENOMEM. */

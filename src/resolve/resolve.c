@@ -15,6 +15,7 @@
 struct resolve {
 	struct dgi_lookup lookup;
 	struct dgram_loop *loop;
+	uint64_t id;			/* until it is told */
 	struct dgi_task owed;		/* over without a turn: told by a task */
 	bool is_over;
 	dgram_resolve_fn *fn;
@@ -32,7 +33,7 @@ tell(struct resolve *p, const struct dgram_addr *addrs, size_t n)
 	void *arg = p->arg;
 	int status = p->status;
 
-	dgi_lookup_put_id(p->loop, &p->lookup);
+	dgi_lookup_put_id(p->loop, p->id);
 	dgi_mem_put(&p->loop->mem, p, sizeof(*p));
 	fn(status, addrs, n, arg);
 }
@@ -118,19 +119,20 @@ dgram_resolve(struct dgram_loop *l, const char *host, int family,
 	dgi_lookup_init(&p->lookup);
 	p->lookup.done = on_done;
 	p->loop = l;
+	p->id = 0;
 	p->is_over = false;
 	p->fn = fn;
 	p->arg = arg;
-	r = dgi_lookup_take_id(l, &p->lookup);
+	r = dgi_lookup_take_id(l, &p->lookup, &p->id);
 	if (r == 0)
 		r = start(p, host, family);
 	if (r < 0) {
-		dgi_lookup_put_id(l, &p->lookup);
+		dgi_lookup_put_id(l, p->id);
 		dgi_mem_put(&l->mem, p, sizeof(*p));
 		return r;
 	}
 	if (id != NULL)
-		*id = p->lookup.id;
+		*id = p->id;
 	return 0;
 }
 
@@ -144,11 +146,12 @@ dgram_resolve_cancel(struct dgram_loop *l, uint64_t id)
 		return -EINVAL;
 	w = dgi_lookup_find(l, id);
 	/* An id of options.lookup is for dgram_lookup_done(). */
-	if (w == NULL || w->asked)
+	if (w == NULL || w->done != on_done)
 		return -ENOENT;
 	p = DGI_CONTAINER(w, struct resolve, lookup);
-	dgi_lookup_put_id(l, w);
 	if (p->is_over) {
+		if (p->status == -ECANCELED)
+			return -ENOENT;
 		p->status = -ECANCELED;
 	} else {
 		dgi_lookup_cancel(l, w);

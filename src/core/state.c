@@ -169,23 +169,52 @@ kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr)
 	return r;
 }
 
-/* BINDING until here: bound now, or unbound again. */
+/* There is at most one connect that waits for a bind. */
+static void
+tell_bound(struct dgram_socket *s)
+{
+	struct dgi_list *i;
+	struct dgi_op *op;
+
+	for (i = s->ops.next; i != &s->ops; i = i->next) {
+		op = DGI_CONTAINER(i, struct dgi_op, link);
+		if (op->bound != NULL) {
+			op->bound(op);
+			return;
+		}
+	}
+}
+
+/*
+ * BINDING until here: bound now, or unbound again.  configure() may have left
+ * something that waits for it, also by an address.
+ */
+static void
+settle_bind(struct dgram_socket *s, int status)
+{
+	dgi_state_move(s, status < 0 ? DGI_BIND_FAILED : DGI_BIND_DONE);
+	dgi_socket_changed(s);
+	if (status < 0) {
+		dgi_queue_fail(s, status, false);
+		dgi_state_cancel_ops(s, status);
+	} else {
+		if (s->receives)
+			dgi_socket_owe(s, DGI_OWES_LISTENING);
+		if (s->queue.head != NULL)
+			dgi_member_dirty(s->loop, &s->member);
+		tell_bound(s);
+	}
+	dgi_socket_check_end(s);
+}
+
 static int
 end_bind(struct dgram_socket *s, const struct dgram_addr *addr)
 {
 	int r;
 
 	r = kernel_bind(s, addr);
-	if (s->state == DGI_CLOSED)
-		return r;
-	dgi_state_move(s, r < 0 ? DGI_BIND_FAILED : DGI_BIND_DONE);
-	if (r < 0)
-		dgi_queue_fail(s, r, false);
-	dgi_socket_changed(s);
-	if (r == 0 && s->receives)
-		dgi_socket_owe(s, DGI_OWES_LISTENING);
-	if (r == 0 && s->queue.head != NULL)
-		dgi_member_dirty(s->loop, &s->member);
+	if (s->state != DGI_CLOSED)
+		settle_bind(s, r);
 	return r;
 }
 
@@ -304,8 +333,10 @@ dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 		return r;
 	/* What was accepted before goes where it was addressed to. */
 	dgi_queue_flush_now(s);
-	if (s->state == DGI_CLOSED)
-		return NOT_RUNNING;
+	/* It was ending and is closed now, or configure() has connected it. */
+	r = dgi_state_check(s, DGI_CONNECT);
+	if (r < 0)
+		return r;
 	dgi_state_move(s, DGI_CONNECT);
 	return end_connect(s, addr);
 }
@@ -405,40 +436,17 @@ dgi_socket_begin_bind(struct dgram_socket *s, struct dgi_op *op)
 	return 0;
 }
 
-/* There is at most one connect. */
-static void
-tell_bound(struct dgram_socket *s)
-{
-	struct dgi_list *i;
-	struct dgi_op *op;
-
-	for (i = s->ops.next; i != &s->ops; i = i->next) {
-		op = DGI_CONTAINER(i, struct dgi_op, link);
-		if (op->bound != NULL) {
-			op->bound(op);
-			return;
-		}
-	}
-}
-
 int
 dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
     const struct dgram_addr *addr)
 {
 	dgi_list_remove(&op->link);
 	if (status == 0)
-		status = end_bind(s, addr);
-	else
-		dgi_state_move(s, DGI_BIND_FAILED);
+		status = kernel_bind(s, addr);
+	/* By configure(). */
 	if (s->state == DGI_CLOSED)
-		return status;
-	if (status == 0) {
-		tell_bound(s);
-	} else {
-		dgi_queue_fail(s, status, false);
-		dgi_state_cancel_ops(s, status);
-	}
-	dgi_socket_check_end(s);
+		return -ECANCELED;
+	settle_bind(s, status);
 	return status;
 }
 

@@ -173,10 +173,6 @@ static void
 end_step(struct byname *b, int status, const struct dgram_addr *addr,
     bool of_name)
 {
-	/* Closed on the way, by configure() for one: cut off. */
-	if (status == DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING &&
-	    b->s->state == DGI_CLOSED)
-		status = -ECANCELED;
 	/* The name has no part in that. */
 	if (status == -ECANCELED)
 		of_name = false;

@@ -39,8 +39,14 @@ dgi_name_free(struct dgi_mem *m, struct dgi_name *n)
 /* ---- parked datagrams ---- */
 
 void
-dgi_queue_park(struct dgram_socket *s, struct dgi_reqs *to, struct dgi_req *r)
+dgi_queue_park(struct dgram_socket *s, struct dgi_reqs *to, struct dgi_req *r,
+    struct dgi_name *name, int port)
 {
+	struct dgi_place place = { .name = name, .port = port };
+
+	name->refs++;
+	memcpy(r->addr, &place, sizeof(place));
+	r->flags |= DGI_REQ_NAMED;
 	dgi_reqs_append(to, r);
 	s->parked++;
 	s->bytes_left -= (size_t)r->status;

@@ -258,9 +258,9 @@ size_t	dgi_queue_bound(const struct dgram_socket *);
 struct dgi_name	*dgi_name_new(struct dgi_mem *, const char *text);
 void	dgi_name_free(struct dgi_mem *, struct dgi_name *);
 
-/* Accepted, with a struct dgi_place in it: it waits for its address. */
+/* Accepted for that place: it waits for the address. */
 void	dgi_queue_park(struct dgram_socket *, struct dgi_reqs *,
-	    struct dgi_req *);
+	    struct dgi_req *, struct dgi_name *, int port);
 /* They have it: to the end of the queue, to the port of each. */
 void	dgi_queue_unpark(struct dgram_socket *, struct dgi_reqs *,
 	    const struct dgram_addr *);
@@ -287,12 +287,12 @@ void	dgi_step_tell_all(struct dgram_socket *);
 /* ---- send.c ---- */
 
 /*
- * One datagram to the place of a name, accepted and ready to be parked, or NULL
- * and *status.  The reference to the name becomes the request's.
+ * One datagram to a name, accepted and ready to be parked, or NULL and *status.
+ * configure() may be called.
  */
 struct dgi_req	*dgi_send_accept_named(struct dgram_socket *,
-	    const struct iovec *, int iovcnt, const struct dgi_place *,
-	    dgram_done_fn *, void *arg, int *status);
+	    const struct iovec *, int iovcnt, dgram_done_fn *, void *arg,
+	    int *status);
 
 /* ---- meta.c: what a datagram is sent with ---- */
 

@@ -262,8 +262,7 @@ accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 
 struct dgi_req *
 dgi_send_accept_named(struct dgram_socket *s, const struct iovec *iov,
-    int iovcnt, const struct dgi_place *place, dgram_done_fn *done, void *arg,
-    int *status)
+    int iovcnt, dgram_done_fn *done, void *arg, int *status)
 {
 	struct dgi_req *req = NULL;
 	size_t size;
@@ -275,14 +274,12 @@ dgi_send_accept_named(struct dgram_socket *s, const struct iovec *iov,
 	if (r == 0)
 		r = admit_one(s, size);
 	if (r == 0) {
-		req = dgi_req_new(s, DGI_REQ_NAMED, 0);
+		req = dgi_req_new(s, 0, 0);
 		r = req == NULL ? -ENOMEM : 0;
 	}
 	*status = r;
 	if (req == NULL)
 		return NULL;
-	place->name->refs++;
-	memcpy(req->addr, place, sizeof(*place));
 	req->done = done;
 	req->arg = arg;
 	req->status = (int)size;

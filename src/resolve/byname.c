@@ -412,7 +412,28 @@ send_found(struct dgi_lookup *w, int status, const struct dgram_addr *addrs,
 	dgi_socket_check_end(s);
 }
 
-/* Where datagrams to a name wait; a new one is not begun. */
+/* Datagrams to a name wait for their address from now on. */
+static int
+begin_parked(struct byname *b)
+{
+	struct dgram_socket *s = b->s;
+	int r;
+
+	b->op.cancel = cancel_send;
+	b->lookup.done = send_found;
+	dgi_reqs_init(&b->parked);
+	r = start_lookup(b);
+	if (r < 0)
+		return r;
+	b->named.of = s;
+	b->named.name = b->name->text;
+	b->named.family = s->family;
+	dgi_names_add(dgi_resolver_names(s->loop), &b->named);
+	dgi_list_append(&s->ops, &b->op.link);
+	return 0;
+}
+
+/* Where datagrams to a name wait. */
 static int
 get_parked(struct dgram_socket *s, const char *name, struct byname **ret)
 {
@@ -431,59 +452,32 @@ get_parked(struct dgram_socket *s, const char *name, struct byname **ret)
 	r = new_op(s, name, 0, &b);
 	if (r < 0)
 		return r;
-	b->op.cancel = cancel_send;
-	b->lookup.done = send_found;
-	dgi_reqs_init(&b->parked);
-	*ret = b;
-	return 1;
-}
-
-static void
-begin_parked(struct byname *b)
-{
-	struct dgram_socket *s = b->s;
-
-	b->named.of = s;
-	b->named.name = b->name->text;
-	b->named.family = s->family;
-	dgi_names_add(dgi_resolver_names(s->loop), &b->named);
-	dgi_list_append(&s->ops, &b->op.link);
+	r = begin_parked(b);
+	if (r < 0)
+		free_op(b);
+	else
+		*ret = b;
+	return r;
 }
 
 static int
 send_named(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
     int port, const char *name, dgram_done_fn *done, void *arg)
 {
-	struct dgi_place place;
 	struct dgi_req *req;
 	struct byname *b;
-	bool fresh;
 	int r;
 
+	/* First, for configure() may send in there, or close the socket. */
+	req = dgi_send_accept_named(s, iov, iovcnt, done, arg, &r);
+	if (req == NULL)
+		return r;
 	r = get_parked(s, name, &b);
 	if (r < 0)
-		return r;
-	fresh = r == 1;
-	place.name = b->name;
-	place.port = port;
-	/* configure() may close the socket in there, and so end what was found. */
-	req = dgi_send_accept_named(s, iov, iovcnt, &place, done, arg, &r);
-	if (req != NULL && fresh) {
-		r = start_lookup(b);
-		if (r < 0) {
-			dgi_req_free(s, req);
-			req = NULL;
-		}
-	}
-	if (req == NULL) {
-		if (fresh)
-			free_op(b);
-		return r;
-	}
-	if (fresh)
-		begin_parked(b);
-	dgi_queue_park(s, &b->parked, req);
-	return 0;
+		dgi_req_free(s, req);
+	else
+		dgi_queue_park(s, &b->parked, req, b->name, port);
+	return r;
 }
 
 /* Where to: 0 and *to, or none (len 0): the peer; 1: a name; or an error. */

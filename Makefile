@@ -77,7 +77,8 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush meta option unix stats \
-	gai worker faults rules bsd
+	table gai worker lookup resolve byname \
+	faults rules bsd
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
 	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \

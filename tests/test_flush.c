@@ -854,6 +854,55 @@ BACKEND_TEST(flush, deadline_behind_others)
 	}
 }
 
+/* ... of a datagram that has brought an error back: it is told, too. */
+BACKEND_TEST(flush, deadline_behind_icmp)
+{
+	enter(backend, DGRAM_UDP4, NULL, NULL);
+	OK(dgram_connect_addr(sc.p.s, &sc.to));
+	turns(sc.l, 3);
+	make_late(20 * MS, 1);
+	late[0].to = NULL;
+	fault_sends(&sc.f, -EAGAIN);
+	fault_at(&sc.f, FAULT_SENDTO, 1, -ECONNREFUSED);
+	OK(dgram_send_batch(sc.p.s, late, 1, peer_done, &sc.p));
+	CHECK(dgram_flush(sc.p.s), 1);
+	/* It is not the timer that finds it. */
+	sc.f.ahead += 30 * MS;
+	dgram_loop_update(sc.l);
+	CHECK(dgram_flush(sc.p.s), 0);
+	turns(sc.l, 3);
+	cr_assert_eq(late[0].result, -ETIMEDOUT);
+	cr_assert_eq(sc.p.n[EV_ERROR], 1);
+	cr_assert_eq(sc.p.status[0], -ECONNREFUSED);
+	cr_assert_eq(sc.p.kind[0], DGRAM_IN_ICMP);
+	leave();
+}
+
+/* One that is late behind it changes nothing: the next failure is its own. */
+BACKEND_TEST(flush, icmp_before_a_deadline)
+{
+	enter(backend, DGRAM_UDP4, NULL, NULL);
+	OK(dgram_connect_addr(sc.p.s, &sc.to));
+	turns(sc.l, 3);
+	fault_sends(&sc.f, -EAGAIN);
+	fault_at(&sc.f, FAULT_SENDTO, 1, -ECONNREFUSED);
+	OK(send_done(&sc.p, 1, NULL));
+	CHECK(dgram_flush(sc.p.s), 1);
+	make_late(10 * MS, 1);
+	late[0].to = NULL;
+	ACCEPT(dgram_send_batch(sc.p.s, late, 1, NULL, NULL));
+	RUN_UNTIL(sc.l, stats_of(&sc.p).expired == 1);
+	turns(sc.l, 3);
+	cr_assert_eq(sc.p.n[EV_ERROR], 1);
+	cr_assert_eq(sc.p.status[0], -ETIMEDOUT);
+	fault_sends(&sc.f, -ECONNREFUSED);
+	RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 1);
+	turns(sc.l, 3);
+	cr_assert_eq(sc.p.done[0], -ECONNREFUSED);
+	cr_assert_eq(sc.p.n[EV_ERROR], 1, "told twice");
+	leave();
+}
+
 /* ... for a bind. */
 BACKEND_TEST(flush, deadline_while_binding)
 {

@@ -402,6 +402,7 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 		plain = s->specials == 0 && s->deadlines == 0;
 		n = plain ? fill_ones(s, n) : fill(s, n);
 		if (n == 0) {
+			dgi_queue_tell_pending(s);
 			dgi_queue_fail_head(s, -ETIMEDOUT);
 			continue;
 		}

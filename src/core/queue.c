@@ -462,7 +462,8 @@ dgi_queue_tell_pending(struct dgram_socket *s)
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
-	dgi_queue_tell_pending(s);
+	if (dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
+		dgi_queue_tell_pending(s);
 	sweep(s, if_late, -ETIMEDOUT);
 }
 
@@ -489,7 +490,8 @@ dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
 {
 	if (s->queue.head == NULL)
 		return;
-	dgi_queue_tell_pending(s);
+	if (!only_peer || if_to_peer(s, s->queue.head, status) != 0)
+		dgi_queue_tell_pending(s);
 	sweep(s, only_peer ? if_to_peer : always, status);
 	dgi_queue_changed(s);
 }

@@ -8,6 +8,8 @@
 #	make demo		echo over udp4, udp6 and unix paths
 #	make demo-embed		echo inside of the loops of libevent and libuv
 #	make check		the tests and all that can be checked
+#	make model STEPS=100000000 SEED=1
+#				random programs beside a model of the library
 #	make check-matrix	the tests on other processors, C libraries and
 #				kernels, each also alone: make check-tsan
 #	make check-cross	compiles for other systems; may have npm fetch zig
@@ -78,16 +80,20 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush meta option unix stats \
 	table gai worker lookup resolve byname \
-	faults rules bsd
+	faults rules bsd model
+# The model of the library over the simulated network.
+MODEL_HELP =	${O}/tests/sim.o ${O}/tests/model.o ${O}/tests/play.o
 TEST_BINS =	${TESTS:%=${O}/tests/test_%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
 	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \
-	${O}/tests/bsd_os.o ${O}/tests/kernel_as_bsd.o
+	${O}/tests/bsd_os.o ${O}/tests/kernel_as_bsd.o ${MODEL_HELP}
+MINI_MODEL =	${O}/mini/sim.o ${O}/mini/model.o ${O}/mini/play.o
 # The same with the small runner.
 MINI_BINS =	${TESTS:%=${O}/mini/test_%}
 MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
-	${O}/mini/bsd_os.o ${O}/mini/kernel_as_bsd.o ${O}/mini/mini.o
+	${O}/mini/bsd_os.o ${O}/mini/kernel_as_bsd.o ${O}/mini/mini.o \
+	${MINI_MODEL}
 
 EXAMPLES =	echo unix_echo syslogd daemon dnsforward resolve lookup demo
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
@@ -137,6 +143,22 @@ ${TEST_BINS}: ${TEST_HELP} ${O}/libdgram.a
 	${Q}${CC_TEST} ${@:${O}/%=%.c} ${TEST_HELP} ${O}/libdgram.a ${LDFLAGS} \
 	    -lcriterion -pthread -o $@
 
+# Without the test library: what the model needs is in the objects of the tests.
+${O}/model: Makefile tests/model_main.c ${MINI_MODEL} ${O}/libdgram.a
+	@echo "  CC   $@"
+	${Q}${CC_TEST} -DDGT_MINI tests/model_main.c ${MINI_MODEL} \
+	    ${O}/libdgram.a ${LDFLAGS} -pthread -o $@
+
+# Random programs beside a model of the library: STEPS and SEED decide the run.
+STEPS ?=	100000000
+SEED ?=		1
+
+model: ${O}/model
+	@${O}/model ${STEPS} ${SEED}
+
+check-model: ${O}/model
+	@${O}/model 1000000 ${SEED}
+
 tests: ${TEST_BINS}
 
 test: ${TEST_BINS}
@@ -158,7 +180,7 @@ test-mini: ${MINI_BINS}
 
 # ---- checks ----
 
-check: test check-layers check-states check-symbols check-headers \
+check: test check-model check-layers check-states check-symbols check-headers \
 	check-readme check-install check-static \
 	check-man check-mutants demo demo-embed
 
@@ -311,8 +333,8 @@ uninstall:
 clean:
 	rm -rf ${O}
 
-.PHONY: all tests test tests-mini test-mini check check-layers \
-	check-states check-symbols check-headers check-readme \
+.PHONY: all tests test tests-mini test-mini model check check-model \
+	check-layers check-states check-symbols check-headers check-readme \
 	check-install check-static check-man check-cross check-mutants \
 	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
 	bench bench-instructions bench-resolve size install uninstall clean FORCE
@@ -321,3 +343,4 @@ clean:
 -include ${MINI_BINS:%=%.d} ${MINI_HELP:%=%.d}
 -include ${EXAMPLE_BINS:%=%.d} ${EMBED_BINS:%=%.d}
 -include ${BENCH_BINS:%=%.d} ${O}/bench/resolve.d ${O}/bench/raw.o.d
+-include ${O}/model.d

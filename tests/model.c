@@ -1,0 +1,1616 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * What must come of it: model.h says how it is known.
+ */
+
+#include "model.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An operation that waits for longer than this many turns is forgotten. */
+#define CLOSE_TURNS	2
+/* Waits in a row that end at once for nothing. */
+#define IDLE_MOST	64
+
+static void
+mix(struct model *m, uint64_t v)
+{
+	m->report.digest = (m->report.digest ^ v) *
+	    UINT64_C(0x9e3779b97f4a7c15);
+	m->report.digest ^= m->report.digest >> 29;
+}
+
+void
+m_trace(struct model *m, const char *what, int slot, int a, int result)
+{
+	m->trace[m->ntrace++ % M_TRACE] = (struct m_trace){ m->step, what,
+	    slot, a, result };
+	mix(m, (uint64_t)(unsigned)slot << 48 ^ (uint64_t)(unsigned)a << 24 ^
+	    (uint64_t)(unsigned)result);
+}
+
+void
+m_fail(struct model *m, const char *format, ...)
+{
+	const struct m_trace *t;
+	va_list ap;
+	unsigned i;
+
+	if (m->failed)
+		return;
+	m->failed = true;
+	fprintf(stderr, "the last steps:\n");
+	for (i = m->ntrace < M_TRACE ? 0 : m->ntrace - M_TRACE; i < m->ntrace;
+	    i++) {
+		t = &m->trace[i % M_TRACE];
+		fprintf(stderr, "%10" PRIu64 "  %-18s socket %2d  %6d  -> %d "
+		    "%s\n", t->step, t->what, t->slot, t->a, t->result,
+		    t->result < 0 ? dgram_err_name(t->result) : "");
+	}
+	fprintf(stderr, "model: seed %" PRIu64 ", step %" PRIu64 ", turn %"
+	    PRIu64 ": ", m->seed, m->step, m->turn);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+}
+
+void
+m_init(struct model *m, uint64_t seed)
+{
+	size_t i;
+
+	memset(m, 0, sizeof(*m));
+	m->seed = seed;
+	m->rng = (seed + 7) * UINT64_C(0xd1342543de82ef95) | 1;
+	for (i = 0; i < M_OPS; i++) {
+		m->ops[i].next = m->free_ops;
+		m->free_ops = &m->ops[i];
+	}
+	for (i = 0; i < M_PATTERN; i++)
+		m->pattern[i] = (char)(sim_random(&m->rng) >> 56);
+}
+
+/* ---- operations ---- */
+
+static void
+queue_init(struct m_queue *q)
+{
+	q->head = NULL;
+	q->tail = &q->head;
+}
+
+static void
+append(struct m_queue *q, struct m_op *op)
+{
+	op->next = NULL;
+	*q->tail = op;
+	q->tail = &op->next;
+}
+
+static void
+unlink_op(struct m_queue *q, struct m_op *op)
+{
+	struct m_op **p;
+
+	for (p = &q->head; *p != op; p = &(*p)->next)
+		if (*p == NULL)
+			return;
+	*p = op->next;
+	if (op->next == NULL)
+		q->tail = p;
+}
+
+struct m_op *
+m_op_new(struct model *m, struct m_socket *ms, size_t n)
+{
+	struct m_op *op = m->free_ops;
+
+	m->free_ops = op->next;
+	m->ops_used++;
+	m->next_id = (m->next_id + 1) & 0xfffff;
+	if (m->next_id == 0)
+		m->next_id = 1;
+	op->next = NULL;
+	op->id = m->next_id;
+	op->slot = (uint8_t)ms->slot;
+	op->silent = op->reply = op->arena = false;
+	op->known = op->late = false;
+	op->refused_at = 0;
+	op->n = n;
+	op->pos = op->went = 0;
+	op->v = &op->one;
+	op->batch = NULL;
+	return op;
+}
+
+static void
+op_free(struct model *m, struct m_op *op)
+{
+	if (op->batch != NULL) {
+		op->batch->next = m->free_batches;
+		m->free_batches = op->batch;
+	}
+	op->id = 0;
+	op->next = m->free_ops;
+	m->free_ops = op;
+	m->ops_used--;
+}
+
+void *
+m_arg(const struct m_op *op)
+{
+	return (void *)((uintptr_t)op->id << 12 | op->slot);
+}
+
+/* Found by id: those of a socket are few, and near the head. */
+static struct m_op *
+find_op(struct m_queue *q, uint32_t id)
+{
+	struct m_op *op;
+
+	for (op = q->head; op != NULL && op->id != id; op = op->next)
+		;
+	return op;
+}
+
+void
+m_push(struct m_socket *ms, struct m_op *op)
+{
+	size_t i;
+
+	append(&ms->queue, op);
+	for (i = 0; i < op->n; i++)
+		ms->bytes += op->v[i].size;
+	ms->queued += op->n;
+	ms->sums.accepted += op->n;
+}
+
+void
+m_take_back(struct model *m, struct m_socket *ms, struct m_op *op)
+{
+	struct m_op *next;
+	size_t i;
+
+	for (; op != NULL; op = next) {
+		next = op->next;
+		if (op->known || op->pos > 0) {
+			m_fail(m, "a datagram that was not accepted was sent");
+			return;
+		}
+		unlink_op(&ms->queue, op);
+		for (i = 0; i < op->n; i++)
+			ms->bytes -= op->v[i].size;
+		ms->queued -= op->n;
+		ms->sums.accepted -= op->n;
+		op_free(m, op);
+	}
+}
+
+/* It is out of the queue, and this is what is to be told. */
+static void
+set_known(struct m_socket *ms, struct m_op *op, int status)
+{
+	unlink_op(&ms->queue, op);
+	op->known = true;
+	op->status = status;
+	op->turn = ms->m->turn;
+	if (op->silent && (status >= 0 || op->reply || ms->closed))
+		op_free(ms->m, op);
+	else
+		append(&ms->known, op);
+}
+
+/* The datagram that is next of this operation is over. */
+static void
+step(struct m_socket *ms, struct m_op *op, int result)
+{
+	struct m_datagram *d = &op->v[op->pos++];
+
+	d->result = result;
+	ms->queued--;
+	ms->bytes -= d->size;
+	op->went += result >= 0;
+	if (result >= 0) {
+		ms->sums.sent++;
+		ms->sums.sent_bytes += d->size;
+	} else if (result == -ETIMEDOUT) {
+		ms->sums.expired++;
+		op->late = true;
+	} else if (result == -ECANCELED) {
+		ms->sums.cancelled++;
+	} else {
+		ms->sums.failed++;
+	}
+	if (op->pos == op->n)
+		set_known(ms, op, op->batch != NULL ? (int)op->went : result);
+}
+
+/* Were errors told to somebody lately? */
+static bool
+is_unsure(const struct m_socket *ms)
+{
+	return ms->m->turn <= ms->unsure_turn;
+}
+
+static bool
+is_late(const struct m_socket *ms, const struct m_op *op)
+{
+	const struct m_datagram *d = &op->v[op->pos];
+
+	return op->pos < op->n && d->deadline != 0 &&
+	    d->deadline <= dgram_loop_now(ms->m->l);
+}
+
+/* An error that somebody is to be told of, kind DGRAM_IN_ICMP. */
+static void
+note(struct m_socket *ms, int status)
+{
+	if ((ms->events & M_EV_ERROR) == 0 || ms->nnotes == M_NOTES)
+		return;
+	if (ms->nnotes == 0)
+		ms->notes_turn = ms->m->turn;
+	ms->notes[ms->nnotes++] = status;
+}
+
+static void
+tell_pending(struct m_socket *ms)
+{
+	if (ms->pending != 0)
+		note(ms, ms->pending);
+	ms->pending = 0;
+}
+
+void
+m_fail_queue(struct m_socket *ms, int status, bool only_peer)
+{
+	struct m_op *op, *next;
+
+	op = ms->queue.head;
+	if (op != NULL && (!only_peer || (op->pos < op->n &&
+	    op->v[op->pos].to.family == 0)))
+		tell_pending(ms);
+	for (op = ms->queue.head; op != NULL; op = next) {
+		next = op->next;
+		if (only_peer && (op->pos == op->n ||
+		    op->v[op->pos].to.family != 0))
+			continue;
+		if (op->n == 0)
+			set_known(ms, op, 0);
+		while (!op->known && op->pos + 1 < op->n)
+			step(ms, op, status);
+		if (!op->known)
+			step(ms, op, status);
+	}
+}
+
+/* ---- what the network sees ---- */
+
+static bool
+is_icmp(const struct m_socket *ms, int status)
+{
+	if (ms->type == DGRAM_UNIX)
+		return false;
+	if (status == -EACCES || status == -EMSGSIZE)
+		return ms->state == M_CONNECTED;
+	return status == -ECONNREFUSED || status == -EHOSTUNREACH ||
+	    status == -ENETUNREACH || status == -EHOSTDOWN ||
+	    status == -ENOPROTOOPT || status == -EPROTO ||
+	    status == -EOPNOTSUPP;
+}
+
+static bool
+bytes_are(const struct model *m, const struct iovec *iov, int n, size_t size,
+    unsigned offset)
+{
+	const char *p = m->pattern + offset;
+	size_t k;
+	int i;
+
+	for (i = 0; i < n && size > 0; i++) {
+		k = iov[i].iov_len < size ? iov[i].iov_len : size;
+		if (k > 0 && memcmp(iov[i].iov_base, p, k) != 0)
+			return false;
+		p += k;
+		size -= k;
+	}
+	return size == 0;
+}
+
+static bool
+matches(struct model *m, const struct sim_event *e, const struct m_datagram *d)
+{
+	struct sim_name to;
+	size_t size = 0;
+	int i;
+
+	for (i = 0; i < e->iovcnt; i++)
+		size += e->iov[i].iov_len;
+	sim_name_of(&to, e->addr, e->len);
+	if (size != d->size || memcmp(&to, &d->to, sizeof(to)) != 0)
+		return false;
+	return bytes_are(m, e->iov, e->iovcnt, size, d->offset);
+}
+
+static void
+try_sent(struct model *m, struct m_socket *ms, struct sim_event *e)
+{
+	struct m_try *t = m->trying;
+	const struct m_datagram *d = &t->v[t->pos];
+
+	if (t->over || t->pos == t->n || !matches(m, e, d)) {
+		m_fail(m, "dgram_try_send() sends what it must not");
+		return;
+	}
+	if (d->deadline != 0 && d->deadline <= dgram_loop_now(m->l))
+		m_fail(m, "dgram_try_send() sends what is late");
+	e->tag = d->offset;
+	if (e->result >= 0) {
+		t->pos++;
+		ms->sums.accepted++;
+		ms->sums.sent++;
+		ms->sums.sent_bytes += d->size;
+		if (t->pending != 0)
+			note(ms, t->pending);
+		t->pending = 0;
+	} else if (t->pending == 0 && is_icmp(ms, e->result)) {
+		t->pending = e->result;
+	} else {
+		t->status = e->result;
+		t->over = true;
+		if (t->pending != 0 && t->pending != e->result)
+			note(ms, t->pending);
+	}
+}
+
+/* ENOBUFS: has the head waited for its second? */
+static bool
+gives_up(struct model *m, struct m_socket *ms)
+{
+	uint64_t now = m->in_turn || m->freeing ? dgram_loop_now(m->l) :
+	    m->sim.now;
+	struct m_op *op = ms->queue.head;
+
+	if (ms->type == DGRAM_UNIX)
+		return false;
+	if (op->refused_at != 0 && now - op->refused_at >= 1000000000)
+		return true;
+	for (; op != NULL; op = op->next) {
+		if (op->refused_at == 0)
+			op->refused_at = now;
+	}
+	return false;
+}
+
+/* What the library must have dropped by itself when it goes on behind it. */
+static struct m_op *
+skip(struct model *m, struct m_socket *ms, const struct sim_event *e)
+{
+	struct m_op *op;
+
+	while ((op = ms->queue.head) != NULL) {
+		if (op->n == 0) {
+			set_known(ms, op, 0);
+		} else if (is_late(ms, op)) {
+			tell_pending(ms);
+			step(ms, op, -ETIMEDOUT);
+		} else if (op->arena && m->sim.alloc_failures > 0 &&
+		    !matches(m, e, &op->v[op->pos])) {
+			step(ms, op, -ENOMEM);
+		} else {
+			break;
+		}
+	}
+	return op;
+}
+
+/* The operation whose next datagram has the earliest deadline, which is over. */
+static struct m_op *
+find_late(struct m_socket *ms)
+{
+	struct m_op *op, *first = NULL;
+
+	for (op = ms->queue.head; op != NULL; op = op->next) {
+		if (is_late(ms, op) && (first == NULL ||
+		    op->v[op->pos].deadline < first->v[first->pos].deadline))
+			first = op;
+	}
+	return first;
+}
+
+/* Bytes of the library's that it had no memory to copy. */
+static struct m_op *
+find_uncopied(struct m_socket *ms)
+{
+	struct m_op *op;
+
+	for (op = ms->queue.head; op != NULL && !op->arena; op = op->next)
+		;
+	return ms->m->sim.config.fail[SIM_ALLOC] != 0 ? op : NULL;
+}
+
+/* What has left the queue unseen was late: all of what was, at some time. */
+static void
+drop_late(struct m_socket *ms, size_t count)
+{
+	struct model *m = ms->m;
+	struct m_op *op;
+
+	while (count < ms->queued && !m->failed) {
+		if ((op = find_late(ms)) != NULL) {
+			if (op == ms->queue.head)
+				tell_pending(ms);
+			step(ms, op, -ETIMEDOUT);
+		} else if ((op = find_uncopied(ms)) != NULL) {
+			step(ms, op, -ENOMEM);
+		} else {
+			m_fail(m, "socket %u: %zu wait, not %zu", ms->slot,
+			    count, ms->queued);
+		}
+	}
+	if (count > ms->queued)
+		m_fail(m, "socket %u: %zu wait, not %zu", ms->slot, count,
+		    ms->queued);
+}
+
+void
+m_flushed(struct m_socket *ms)
+{
+	struct m_op *op;
+
+	if (ms->refused_now || ms->state < M_BOUND)
+		return;
+	while ((op = ms->queue.head) != NULL) {
+		if (op->n == 0) {
+			set_known(ms, op, 0);
+		} else if (is_late(ms, op)) {
+			tell_pending(ms);
+			step(ms, op, -ETIMEDOUT);
+		} else {
+			m_fail(ms->m, "socket %u: a flush leaves what nobody "
+			    "has refused", ms->slot);
+			return;
+		}
+	}
+}
+
+static void
+sent(struct model *m, struct m_socket *ms, struct sim_event *e)
+{
+	struct m_op *op;
+	int before;
+
+	if (m->trying != NULL) {
+		try_sent(m, ms, e);
+		return;
+	}
+	op = skip(m, ms, e);
+	/* Those behind that were dropped before what went now. */
+	if (!m->in_call && e->first && ms->queued >
+	    dgram_get_send_queue_count(ms->s)) {
+		drop_late(ms, dgram_get_send_queue_count(ms->s));
+		op = ms->queue.head;
+	}
+	if (op == NULL || !matches(m, e, &op->v[op->pos])) {
+		m_fail(m, "socket %u sends what is not its next datagram",
+		    ms->slot);
+		return;
+	}
+	e->tag = op->v[op->pos].offset;
+	before = ms->pending;
+	ms->last_refusal = 0;
+	ms->refused_now = false;
+	if (e->result >= 0) {
+		if ((size_t)e->result != op->v[op->pos].size)
+			m_fail(m, "a datagram was sent in part");
+		step(ms, op, e->result);
+		tell_pending(ms);
+		if (ms->queue.head != NULL)
+			ms->queue.head->refused_at = 0;
+	} else if (e->result == -EAGAIN ||
+	    (e->result == -ENOBUFS && !gives_up(m, ms))) {
+		ms->last_refusal = e->result;
+		ms->refused_now = true;
+	} else if (before == 0 && is_icmp(ms, e->result)) {
+		ms->pending = e->result;
+	} else {
+		ms->pending = 0;
+		step(ms, op, e->result);
+		if (before != 0 && before != e->result)
+			note(ms, before);
+	}
+}
+
+static void
+receive_error(struct m_socket *ms, int status)
+{
+	bool icmp = is_icmp(ms, status);
+
+	if (!icmp && ms->recv_error == status)
+		return;
+	if (!icmp)
+		ms->recv_error = status;
+	if ((ms->events & M_EV_ERROR) != 0)
+		ms->error_now = status;
+}
+
+static void
+received(struct model *m, struct m_socket *ms, const struct sim_event *e)
+{
+	struct m_rx *rx;
+
+	if (ms->closed || ms->paused || (ms->events & M_EV_MESSAGE) == 0) {
+		m_fail(m, "socket %u reads, and must not", ms->slot);
+		return;
+	}
+	if (e->result < 0) {
+		if (e->result != -EAGAIN)
+			receive_error(ms, e->result);
+		return;
+	}
+	if (ms->nrx == M_RX) {
+		m_fail(m, "socket %u reads too much at once", ms->slot);
+		return;
+	}
+	ms->recv_error = 0;
+	rx = &ms->rx[ms->nrx++];
+	rx->tag = e->tag;
+	rx->size = e->size;
+	sim_name_of(&rx->from, e->addr, e->len);
+}
+
+/* Whose descriptor it is: that of a call may have been made in it. */
+static struct m_socket *
+find_socket(struct model *m, int fd)
+{
+	struct m_socket *ms = m->of_fd[fd - SIM_FD];
+
+	if (ms != NULL && ms->s != NULL && ms->fd == fd)
+		return ms;
+	ms = m->current;
+	if (ms == NULL || ms->fd >= 0)
+		return NULL;
+	ms->fd = fd;
+	m->of_fd[fd - SIM_FD] = ms;
+	return ms;
+}
+
+void
+m_observe(struct sim *sim, struct sim_event *e)
+{
+	struct model *m = sim->arg;
+	struct m_socket *ms = find_socket(m, e->fd);
+
+	if (m->failed)
+		return;
+	m->activity++;
+	mix(m, (uint64_t)e->what << 40 ^ (uint64_t)(unsigned)e->result << 8 ^
+	    (unsigned)e->fd);
+	if (ms == NULL)
+		m_fail(m, "descriptor %d is nobody's", e->fd);
+	else if (e->what == SIM_SENT)
+		sent(m, ms, e);
+	else if (e->what == SIM_RECEIVED)
+		received(m, ms, e);
+	else if (e->result < 0 && (ms->events & M_EV_ERROR) != 0)
+		ms->error_now = e->result;
+}
+
+/* ---- calls ---- */
+
+void
+m_enter(struct model *m, struct m_socket *ms)
+{
+	unsigned i;
+
+	/* All of them: what an ended one had may be another's by now. */
+	for (i = 0; i < M_SOCKETS; i++)
+		m_sync(&m->sockets[i]);
+	m->sim.nfailures = 0;
+	if (!m->in_turn)
+		m->sim.alloc_failures = 0;
+	m->current = ms;
+	if (ms != NULL)
+		ms->refused_now = false;
+	m->in_call = true;
+	if (m->in_turn)
+		m->stray_turn = m->turn;
+}
+
+void
+m_leave(struct model *m, const char *what, struct m_socket *ms, int a, int r)
+{
+	m->in_call = false;
+	m->current = NULL;
+	m_trace(m, what, ms != NULL ? (int)ms->slot : -1, a, r);
+}
+
+void
+m_expect(struct model *m, int r, int expected)
+{
+	const struct m_trace *t = &m->trace[(m->ntrace - 1) % M_TRACE];
+
+	if (r != expected)
+		m_fail(m, "%s returned %d (%s), not %d (%s)", t->what, r,
+		    dgram_err_name(r), expected, dgram_err_name(expected));
+}
+
+bool
+m_is_injected(const struct model *m, int r, unsigned calls)
+{
+	unsigned i;
+
+	if (r == -ENOMEM && m->sim.alloc_failures > 0)
+		return true;
+	for (i = 0; i < SIM_NCALLS; i++) {
+		if ((calls & 1u << i) != 0 && r < 0 &&
+		    sim_has_failed(&m->sim, (enum sim_call)i, r))
+			return true;
+	}
+	return false;
+}
+
+static void
+learn_address(struct m_socket *ms)
+{
+	struct sim_socket *ss = sim_socket(&ms->m->sim, ms->fd);
+	struct dgram_addr a;
+
+	ms->addr.len = 0;
+	if (ss == NULL || dgram_address(ms->s, &a) < 0)
+		return;
+	if (ms->type == DGRAM_UDP4 && a.u.in.sin_addr.s_addr == 0)
+		a.u.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else if (ms->type == DGRAM_UDP6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&a.u.in6.sin6_addr))
+		a.u.in6.sin6_addr.s6_addr[15] = 1;
+	ms->addr = a;
+}
+
+void
+m_bound(struct m_socket *ms, bool named)
+{
+	struct model *m = ms->m;
+	int fd = dgram_fileno(ms->s);
+
+	if (sim_socket(&m->sim, fd) == NULL) {
+		m_fail(m, "bound, but to no descriptor");
+		return;
+	}
+	ms->fd = fd;
+	m->of_fd[fd - SIM_FD] = ms;
+	if (ms->state == M_UNBOUND)
+		ms->state = M_BOUND;
+	learn_address(ms);
+	if (!named)
+		return;
+	ms->receives = true;
+	ms->owes_listening = true;
+	ms->listening_turn = m->turn;
+}
+
+void
+m_connected(struct m_socket *ms)
+{
+	ms->state = M_CONNECTED;
+	ms->owes_connect = true;
+	ms->connect_turn = ms->m->turn;
+	learn_address(ms);
+}
+
+void
+m_events_changed(struct m_socket *ms, unsigned before)
+{
+	ms->events_turn = ms->m->turn;
+	if (((before ^ ms->events) & M_EV_ERROR) == 0)
+		return;
+	ms->unsure_turn = ms->m->turn + 2;
+	/* What is to be told at once is not, to nobody. */
+	if ((ms->events & M_EV_ERROR) == 0)
+		ms->error_now = 0;
+}
+
+void
+m_disconnected(struct m_socket *ms)
+{
+	ms->state = M_BOUND;
+	ms->owes_connect = false;
+	m_fail_queue(ms, -ENOTCONN, true);
+	learn_address(ms);
+}
+
+void
+m_refused(struct m_socket *ms, size_t n)
+{
+	ms->sums.refused += n;
+	ms->drains++;
+	if (ms->queued > 0 && !ms->must_drain) {
+		ms->must_drain = true;
+		ms->refused_turn = ms->m->turn;
+		ms->must_drain_turn = 0;
+	}
+}
+
+static void
+forget(struct m_socket *ms)
+{
+	ms->s = NULL;
+	ms->fd = -1;
+}
+
+void
+m_closed(struct m_socket *ms)
+{
+	struct m_op *op, *next;
+
+	m_fail_queue(ms, -ECANCELED, false);
+	ms->closed = true;
+	ms->ending = false;
+	ms->closed_turn = ms->m->turn;
+	ms->nnotes = ms->told_notes = 0;
+	ms->error_now = 0;
+	ms->owes_listening = ms->owes_connect = false;
+	ms->fd = -1;
+	for (op = ms->known.head; op != NULL; op = next) {
+		next = op->next;
+		if (op->silent) {
+			unlink_op(&ms->known, op);
+			op_free(ms->m, op);
+		}
+	}
+	if (ms->owns_path && sim_has_file(&ms->m->sim, ms->path) != 0)
+		m_fail(ms->m, "socket %u left its path", ms->slot);
+	ms->owns_path = false;
+	ms->close_fns = ((ms->events & M_EV_CLOSE) != 0) + ms->end_fn +
+	    ms->close_fn;
+}
+
+void
+m_lose_path(struct model *m, const char *path)
+{
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		m_sync(&m->sockets[i]);
+		if (strcmp(m->sockets[i].path, path) == 0)
+			m->sockets[i].owns_path = false;
+	}
+}
+
+void
+m_sync(struct m_socket *ms)
+{
+	struct model *m = ms->m;
+	size_t count;
+	struct m_op *op;
+	int fd;
+
+	if (ms->s == NULL || ms->closed ||
+	    (ms->queue.head == NULL && !ms->ending && !m->freeing))
+		return;
+	/* Those that it drops unseen are late, and it drops all of these. */
+	count = dgram_get_send_queue_count(ms->s);
+	fd = dgram_fileno(ms->s);
+	if (m->freeing && fd == DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING) {
+		m_flushed(ms);
+		m_closed(ms);
+		return;
+	}
+	drop_late(ms, count);
+	if (!ms->ending || ms->queued > 0)
+		return;
+	/* A place in the queue without a datagram is not counted. */
+	if (fd != DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING) {
+		if (ms->queue.head == NULL)
+			m_fail(m, "socket %u has ended, but is not closed",
+			    ms->slot);
+		return;
+	}
+	while ((op = ms->queue.head) != NULL)
+		set_known(ms, op, 0);
+	m_closed(ms);
+}
+
+/* ---- the ledger ---- */
+
+static bool
+may_differ(const struct m_socket *ms)
+{
+	/* Bytes of the library's that it could not copy. */
+	return ms->m->sim.config.fail[SIM_ALLOC] != 0;
+}
+
+void
+m_check_ledger(struct m_socket *ms)
+{
+	struct dgram_stats st = { .size = sizeof(st) };
+	const struct m_sums *w = &ms->sums;
+	struct model *m = ms->m;
+	struct sim_socket *ss;
+	uint64_t gone;
+
+	if (dgram_get_stats(ms->s, &st) != 0) {
+		m_fail(m, "there are no stats");
+		return;
+	}
+	gone = st.sent + st.failed + st.expired + st.cancelled + st.waiting;
+	if (gone != w->accepted)
+		m_fail(m, "socket %u: %" PRIu64 " accepted, but the sums are %"
+		    PRIu64, ms->slot, w->accepted, gone);
+	if (st.sent != w->sent || st.sent_bytes != w->sent_bytes)
+		m_fail(m, "socket %u: %" PRIu64 " datagrams went, it says %"
+		    PRIu64, ms->slot, w->sent, st.sent);
+	if (st.refused != w->refused)
+		m_fail(m, "socket %u: %" PRIu64 " refused, it says %" PRIu64,
+		    ms->slot, w->refused, st.refused);
+	if (st.waiting != ms->queued)
+		m_fail(m, "socket %u: %zu wait, it says %" PRIu64, ms->slot,
+		    ms->queued, st.waiting);
+	if (st.failed != w->failed || st.expired != w->expired ||
+	    st.cancelled != w->cancelled)
+		m_fail(m, "socket %u: %" PRIu64 " failed, %" PRIu64 " expired, "
+		    "it says %" PRIu64 ", %" PRIu64, ms->slot, w->failed,
+		    w->expired, st.failed, st.expired);
+	if (st.received != w->received ||
+	    st.received_bytes != w->received_bytes ||
+	    st.truncated != w->truncated || st.discarded != 0)
+		m_fail(m, "socket %u: %" PRIu64 " received, it says %" PRIu64,
+		    ms->slot, w->received, st.received);
+	ss = ms->closed ? NULL : sim_socket(&m->sim, ms->fd);
+	if (ss != NULL && DGI_HAVE_MEMINFO && st.kernel_drops != ss->drops)
+		m_fail(m, "socket %u: %" PRIu64 " drops, it says %" PRIu64,
+		    ms->slot, ss->drops, st.kernel_drops);
+	if (ms->queued > ms->count_limit)
+		m_fail(m, "socket %u: over its limit", ms->slot);
+}
+
+/* ---- callbacks ---- */
+
+/* The library has copied what it borrowed of its messages, or dropped it. */
+static void
+settle(struct model *m)
+{
+	struct m_op *op;
+	unsigned i;
+
+	if (!m->borrowed)
+		return;
+	m->borrowed = false;
+	for (i = 0; i < M_SOCKETS; i++) {
+		m_sync(&m->sockets[i]);
+		for (op = m->sockets[i].queue.head; op != NULL; op = op->next)
+			op->arena = false;
+	}
+}
+
+/* Any callback of a socket. */
+static void
+called(struct m_socket *ms, const char *what, int a)
+{
+	struct model *m = ms->m;
+	unsigned i;
+
+	for (i = 0; m->freeing && i < M_SOCKETS; i++)
+		m_sync(&m->sockets[i]);
+
+	m->activity++;
+	m->report.events++;
+	m_trace(m, what, (int)ms->slot, a, 0);
+	if (m->in_call)
+		m_fail(m, "%s of socket %u from inside of a call", what,
+		    ms->slot);
+	if (!m->in_turn && !m->freeing)
+		m_fail(m, "%s of socket %u, but the loop does not run", what,
+		    ms->slot);
+}
+
+/* `listening` or `connect` should have been told by now. */
+static bool
+is_state_overdue(const struct m_socket *ms)
+{
+	uint64_t turn = ms->m->turn;
+
+	return (ms->owes_listening && ms->listening_turn < turn &&
+	    (ms->events & M_EV_LISTENING) != 0 &&
+	    ms->events_turn < ms->listening_turn) ||
+	    (ms->owes_connect && ms->connect_turn < turn &&
+	    (ms->events & M_EV_CONNECT) != 0 &&
+	    ms->events_turn < ms->connect_turn);
+}
+
+/* An event, which a closed socket has not. */
+static void
+event(struct dgram_socket *s, struct m_socket *ms, unsigned bit,
+    const char *what, int a)
+{
+	struct model *m = ms->m;
+
+	called(ms, what, a);
+	if (ms->s != s || (ms->events & bit) == 0)
+		m_fail(m, "%s of a socket that has no such event", what);
+	m_sync(ms);
+	if (ms->closed)
+		m_fail(m, "%s of socket %u, which is closed", what, ms->slot);
+	if ((bit & ~(M_EV_LISTENING | M_EV_CONNECT)) == 0)
+		return;
+	if (is_state_overdue(ms))
+		m_fail(m, "%s of socket %u before its state was told", what,
+		    ms->slot);
+}
+
+static void
+act(struct m_socket *ms, const struct dgram_message *msg, unsigned offset)
+{
+	struct model *m = ms->m;
+
+	if (m->failed)
+		return;
+	m->in_callback++;
+	m_play_inside(m, ms, msg, offset);
+	m->in_callback--;
+}
+
+static void
+on_listening(struct dgram_socket *s, void *arg)
+{
+	struct m_socket *ms = arg;
+
+	event(s, ms, M_EV_LISTENING, "- listening", 0);
+	if (!ms->owes_listening)
+		m_fail(ms->m, "listening once more");
+	ms->owes_listening = false;
+	act(ms, NULL, 0);
+}
+
+static void
+on_connect(struct dgram_socket *s, void *arg)
+{
+	struct m_socket *ms = arg;
+
+	event(s, ms, M_EV_CONNECT, "- connect", 0);
+	if (!ms->owes_connect)
+		m_fail(ms->m, "connect once more");
+	if (ms->owes_listening && (ms->events & M_EV_LISTENING) != 0 &&
+	    ms->listening_turn <= ms->connect_turn &&
+	    ms->listening_turn < ms->m->turn)
+		m_fail(ms->m, "connect before listening");
+	ms->owes_connect = false;
+	act(ms, NULL, 0);
+}
+
+static bool
+is_whole(const struct m_socket *ms, const struct dgram_message *msg,
+    const struct m_rx *rx)
+{
+	struct iovec iov = { .iov_len = msg->size };
+
+	memcpy(&iov.iov_base, &msg->data, sizeof(msg->data));
+	return bytes_are(ms->m, &iov, 1, msg->size, (unsigned)rx->tag);
+}
+
+static void
+check_message(struct m_socket *ms, const struct dgram_message *msg,
+    const struct m_rx *rx)
+{
+	bool cut = rx->size > ms->max_datagram;
+	struct model *m = ms->m;
+	struct sim_name from;
+
+	if (msg->size != (cut ? ms->max_datagram : rx->size) ||
+	    ((msg->flags & DGRAM_TRUNCATED) != 0) != cut ||
+	    (msg->wire_size != rx->size && (DGI_HAVE_TRUE_LENGTH || !cut)))
+		m_fail(m, "a datagram of %zu bytes came as one of %zu",
+		    rx->size, msg->size);
+	if (!is_whole(ms, msg, rx))
+		m_fail(m, "socket %u: other bytes were sent", ms->slot);
+	if (ms->no_remote) {
+		if (msg->remote != NULL)
+			m_fail(m, "an address that was not asked for");
+	} else {
+		sim_name_of(&from, &msg->remote->u.sa, msg->remote->len);
+		if (memcmp(&from, &rx->from, sizeof(from)) != 0)
+			m_fail(m, "socket %u: another has sent it", ms->slot);
+	}
+	ms->sums.received++;
+	ms->sums.received_bytes += msg->size;
+	ms->sums.truncated += cut;
+	m->report.received++;
+}
+
+static void
+on_message(struct dgram_socket *s, const struct dgram_message *msg, size_t n,
+    void *arg)
+{
+	struct m_socket *ms = arg;
+	struct model *m = ms->m;
+	struct m_rx rx, last;
+	size_t i;
+
+	settle(m);
+	event(s, ms, M_EV_MESSAGE, "- message", (int)n);
+	if (ms->paused)
+		m_fail(m, "a message while paused");
+	if (n != ms->nrx || n == 0 || n > m->batch || n > m->budget ||
+	    (ms->per_call != 0 && n > ms->per_call)) {
+		m_fail(m, "socket %u: %u datagrams came, %zu are told",
+		    ms->slot, ms->nrx, n);
+		return;
+	}
+	for (i = 0; i < n && !m->failed; i++)
+		check_message(ms, &msg[i], &ms->rx[i]);
+	last = ms->rx[n - 1];
+	ms->nrx = 0;
+	i = m_below(m, (unsigned)n);
+	rx = ms->rx[i];
+	act(ms, &msg[i], (unsigned)rx.tag);
+	/* Valid until here, whatever was done. */
+	if (!m->failed && !is_whole(ms, &msg[n - 1], &last))
+		m_fail(m, "the bytes of a message changed under it");
+}
+
+/* Silent failures before this one in the list must have been told. */
+static void
+drop_silent(struct m_socket *ms, const struct m_op *until)
+{
+	struct model *m = ms->m;
+	struct m_op *op, *next;
+
+	for (op = ms->known.head; op != until && op != NULL && !until->late;
+	    op = next) {
+		next = op->next;
+		if (!op->silent || op->late)
+			continue;
+		if ((ms->events & M_EV_ERROR) != 0 && !ms->closed &&
+		    !is_unsure(ms))
+			m_fail(m, "socket %u: a failure was not told",
+			    ms->slot);
+		unlink_op(&ms->known, op);
+		op_free(m, op);
+	}
+}
+
+/* Is it the turn of this one, which is over? */
+static void
+check_order(struct m_socket *ms, const struct m_op *until)
+{
+	const struct m_op *op;
+
+	for (op = ms->known.head; op != until && op != NULL; op = op->next) {
+		if (!op->silent && !op->late && !until->late)
+			m_fail(ms->m, "socket %u: completions out of order",
+			    ms->slot);
+	}
+}
+
+static struct m_op *
+find_silent(struct m_socket *ms, int status)
+{
+	struct m_op *op;
+
+	for (op = ms->known.head; op != NULL; op = op->next) {
+		if (op->silent && op->status == status)
+			break;
+	}
+	return op;
+}
+
+static void
+failed_send(struct m_socket *ms, const struct dgram_error *e)
+{
+	struct m_op *op;
+
+	op = find_silent(ms, e->status);
+	if (op == NULL && is_unsure(ms))
+		return;
+	if (op == NULL) {
+		m_fail(ms->m, "socket %u: error %s of no send", ms->slot,
+		    dgram_err_name(e->status));
+		return;
+	}
+	drop_silent(ms, op);
+	unlink_op(&ms->known, op);
+	op_free(ms->m, op);
+}
+
+static void
+on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
+{
+	struct m_socket *ms = arg;
+	struct model *m = ms->m;
+
+	event(s, ms, M_EV_ERROR, "- error", e->status);
+	if (e->status >= 0)
+		m_fail(m, "an error without status");
+	if (ms->error_now != 0) {
+		if (e->status != ms->error_now || e->kind !=
+		    (is_icmp(ms, e->status) ? DGRAM_IN_ICMP : DGRAM_IN_RECEIVE))
+			m_fail(m, "socket %u: another error", ms->slot);
+		ms->error_now = 0;
+	} else if (e->kind == DGRAM_IN_SEND) {
+		failed_send(ms, e);
+	} else if (e->kind == DGRAM_IN_ICMP && ms->told_notes < ms->nnotes &&
+	    ms->notes[ms->told_notes] == e->status) {
+		if (++ms->told_notes == ms->nnotes)
+			ms->told_notes = ms->nnotes = 0;
+		ms->notes_turn = m->turn;
+	} else if (e->kind != DGRAM_IN_ICMP || !may_differ(ms)) {
+		m_fail(m, "socket %u: error %s of kind %d out of nowhere",
+		    ms->slot, dgram_err_name(e->status), e->kind);
+	}
+	act(ms, NULL, 0);
+}
+
+static void
+on_drain(struct dgram_socket *s, void *arg)
+{
+	struct m_socket *ms = arg;
+
+	event(s, ms, M_EV_DRAIN, "- drain", 0);
+	if (ms->drains == 0)
+		m_fail(ms->m, "socket %u: drain, but nothing was refused",
+		    ms->slot);
+	else
+		ms->drains = ms->drains > 1;
+	ms->must_drain = false;
+	act(ms, NULL, 0);
+}
+
+/* The last call for this socket has been made. */
+static void
+gone(struct m_socket *ms)
+{
+	struct model *m = ms->m;
+
+	if (--ms->close_fns > 0)
+		return;
+	if (ms->known.head != NULL)
+		m_fail(m, "socket %u is gone, but owes completions", ms->slot);
+	forget(ms);
+}
+
+static void
+on_close(struct dgram_socket *s, void *arg)
+{
+	struct m_socket *ms = arg;
+	struct model *m = ms->m;
+
+	called(ms, "- close", 0);
+	m_sync(ms);
+	if (ms->s != s || !ms->closed || ms->close_told) {
+		m_fail(m, "close of a socket that is not closed");
+		return;
+	}
+	if (ms->known.head != NULL)
+		m_fail(m, "socket %u: close before its completions", ms->slot);
+	ms->close_told = true;
+	m_check_ledger(ms);
+	act(ms, NULL, 0);
+	gone(ms);
+}
+
+void
+m_end_fn(void *arg)
+{
+	struct m_socket *ms = arg;
+
+	called(ms, "- end fn", 0);
+	m_sync(ms);
+	if (ms->s == NULL || !ms->end_fn || !ms->closed ||
+	    ((ms->events & M_EV_CLOSE) != 0 && !ms->close_told)) {
+		m_fail(ms->m, "dgram_end() calls back too early, or twice");
+		return;
+	}
+	ms->end_fn = false;
+	gone(ms);
+}
+
+void
+m_close_fn(void *arg)
+{
+	struct m_socket *ms = arg;
+
+	called(ms, "- close fn", 0);
+	if (ms->s == NULL || !ms->close_fn || !ms->closed || ms->end_fn ||
+	    ((ms->events & M_EV_CLOSE) != 0 && !ms->close_told)) {
+		m_fail(ms->m, "dgram_close() calls back too early, or twice");
+		return;
+	}
+	ms->close_fn = false;
+	gone(ms);
+}
+
+/* A batch was told: what of each? */
+static void
+check_results(struct model *m, const struct m_op *op)
+{
+	size_t i;
+	int r;
+
+	for (i = 0; i < op->n; i++) {
+		r = op->batch->lib[i].result;
+		if (r == op->v[i].result)
+			continue;
+		m_fail(m, "datagram %zu of %zu: %d is told, not %d", i, op->n,
+		    r, op->v[i].result);
+	}
+}
+
+/* It completes, but nobody has seen it leave: it was late. */
+static void
+expire(struct m_socket *ms, struct m_op *op)
+{
+	while (!op->known && is_late(ms, op))
+		step(ms, op, -ETIMEDOUT);
+	if (!op->known && op->n == 0)
+		set_known(ms, op, 0);
+}
+
+void
+m_done(struct dgram_socket *s, int status, void *arg)
+{
+	struct m_socket *ms = dgram_arg(s);
+	struct model *m = ms->m;
+	struct dgram_error e;
+	struct m_op *op;
+	int r;
+
+	called(ms, "- done", status);
+	m->report.completions++;
+	m_sync(ms);
+	op = find_op(&ms->known, (uint32_t)((uintptr_t)arg >> 12));
+	if (op == NULL) {
+		op = find_op(&ms->queue, (uint32_t)((uintptr_t)arg >> 12));
+		if (op != NULL)
+			expire(ms, op);
+	}
+	if (ms->s != s || op == NULL || op->silent || !op->known) {
+		m_fail(m, "socket %u: a completion for nobody, or too early",
+		    ms->slot);
+		return;
+	}
+	if (is_state_overdue(ms))
+		m_fail(m, "socket %u: done before its state was told",
+		    ms->slot);
+	if (ms->close_told)
+		m_fail(m, "socket %u: done after close", ms->slot);
+	check_order(ms, op);
+	drop_silent(ms, op);
+	if (status != op->status)
+		m_fail(m, "socket %u: done says %d (%s), it was %d (%s)",
+		    ms->slot, status, dgram_err_name(status), op->status,
+		    dgram_err_name(op->status));
+	r = dgram_last_error(s, &e);
+	if (status < 0 ? r != 0 || e.status != status : r != -ENOENT)
+		m_fail(m, "socket %u: another last error", ms->slot);
+	if (op->batch != NULL)
+		check_results(m, op);
+	unlink_op(&ms->known, op);
+	op_free(m, op);
+	act(ms, NULL, 0);
+}
+
+const struct dgram_events m_events = {
+	.listening = on_listening,
+	.message = on_message,
+	.connect = on_connect,
+	.error = on_error,
+	.drain = on_drain,
+	.close = on_close,
+};
+
+void
+m_on_timer(struct dgram_timer *t, void *arg)
+{
+	struct m_timer *mt = arg;
+	struct model *m = mt->m;
+	uint64_t now = dgram_loop_now(m->l);
+
+	m->activity++;
+	m_trace(m, "- timer", -1, (int)(mt - m->timers), 0);
+	if (m->in_call || !m->in_turn)
+		m_fail(m, "a timer from inside of a call");
+	if (&mt->t != t || !mt->active || now < mt->due || now > m->sim.now)
+		m_fail(m, "a timer fires early, or twice");
+	mt->active = mt->repeat != 0;
+	if (mt->active) {
+		mt->due += mt->repeat;
+		if (mt->due <= now)
+			mt->due = now + mt->repeat -
+			    (now - (mt->due - mt->repeat)) % mt->repeat;
+		mt->armed_turn = m->turn;
+	}
+	if (dgram_timer_active(t) != mt->active)
+		m_fail(m, "a timer is not as it should be");
+	if (m->failed)
+		return;
+	m->in_callback++;
+	m_play_inside(m, NULL, NULL, 0);
+	m->in_callback--;
+}
+
+void
+m_on_post(void *arg)
+{
+	struct model *m = arg;
+
+	m->activity++;
+	m_trace(m, "- post", -1, (int)m->posts_run, 0);
+	if (m->in_call || (!m->in_turn && !m->freeing))
+		m_fail(m, "a post from inside of a call");
+	if (m->posts_run == m->posts_made)
+		m_fail(m, "a post that nobody has made");
+	m->posts_run++;
+	if (m->failed)
+		return;
+	m->in_callback++;
+	m_play_inside(m, NULL, NULL, 0);
+	m->in_callback--;
+}
+
+/* ---- turns ---- */
+
+void
+m_turn_begins(struct model *m)
+{
+	m->turn++;
+	m->report.turns++;
+	m->in_turn = true;
+	m->sim.alloc_failures = 0;
+	m->last_activity = m->activity;
+	m->last_now = m->sim.now;
+}
+
+/* What was owed before this turn began has been told in it. */
+static void
+check_told(struct model *m, struct m_socket *ms)
+{
+	struct m_op *op, *next;
+
+	for (op = ms->known.head; op != NULL; op = next) {
+		next = op->next;
+		if (op->turn == m->turn) {
+			/* It may be one too many until there are none. */
+			if (op->silent && is_unsure(ms))
+				ms->unsure_turn = m->turn + 2;
+			continue;
+		}
+		if (!op->silent || ((ms->events & M_EV_ERROR) != 0 &&
+		    !op->late && !is_unsure(ms))) {
+			m_fail(m, "socket %u: a completion is overdue",
+			    ms->slot);
+			return;
+		}
+		/* Nobody was there to be told. */
+		unlink_op(&ms->known, op);
+		op_free(m, op);
+	}
+	if (ms->closed) {
+		if (ms->closed_turn + CLOSE_TURNS < m->turn)
+			m_fail(m, "socket %u: close is overdue", ms->slot);
+		return;
+	}
+	if (ms->owes_listening && ms->listening_turn < m->turn) {
+		if ((ms->events & M_EV_LISTENING) != 0 &&
+		    ms->events_turn < ms->listening_turn)
+			m_fail(m, "socket %u: listening is overdue", ms->slot);
+		ms->owes_listening = false;
+	}
+	if (ms->owes_connect && ms->connect_turn < m->turn) {
+		if ((ms->events & M_EV_CONNECT) != 0 &&
+		    ms->events_turn < ms->connect_turn)
+			m_fail(m, "socket %u: connect is overdue", ms->slot);
+		ms->owes_connect = false;
+	}
+	if (ms->nrx != 0)
+		m_fail(m, "socket %u: datagrams were lost", ms->slot);
+	if (ms->error_now != 0 && ms->events_turn != m->turn)
+		m_fail(m, "socket %u: an error was not told", ms->slot);
+	ms->error_now = 0;
+	if (ms->nnotes > 0 && ms->notes_turn < m->turn) {
+		if ((ms->events & M_EV_ERROR) != 0 &&
+		    ms->events_turn < ms->notes_turn && !may_differ(ms))
+			m_fail(m, "socket %u: an ICMP error was not told",
+			    ms->slot);
+		ms->nnotes = ms->told_notes = 0;
+	}
+	if (!ms->must_drain || ms->queued > 0 || ms->known.head != NULL)
+		return;
+	if (ms->must_drain_turn == 0)
+		ms->must_drain_turn = m->turn;
+	else if (ms->must_drain_turn + 1 < m->turn) {
+		if ((ms->events & M_EV_DRAIN) != 0 &&
+		    ms->events_turn < ms->refused_turn)
+			m_fail(m, "socket %u: drain is overdue", ms->slot);
+		ms->must_drain = false;
+	}
+}
+
+/* What keeps the loop running for sure; *maybe: or what may. */
+static bool
+is_alive(const struct model *m, bool *maybe)
+{
+	const struct m_socket *ms;
+	const struct m_op *op;
+	bool sure = m->posts_run != m->posts_made;
+	unsigned i;
+
+	*maybe = m->stray_turn == m->turn;
+	for (i = 0; i < M_TIMERS; i++)
+		sure = sure || (m->timers[i].active && !m->timers[i].unrefd);
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		if (ms->s == NULL)
+			continue;
+		*maybe = *maybe || ms->closed;
+		if (!m_may_touch(ms))
+			continue;
+		*maybe = *maybe || ms->owes_listening || ms->owes_connect;
+		sure = sure || ms->closed || (ms->owes_listening &&
+		    (ms->events & M_EV_LISTENING) != 0) ||
+		    (ms->owes_connect && (ms->events & M_EV_CONNECT) != 0) ||
+		    (ms->receives && !ms->unrefd) ||
+		    ms->queued > 0;
+		for (op = ms->known.head; op != NULL; op = op->next)
+			sure = sure || !op->silent;
+		*maybe = *maybe || ms->queue.head != NULL ||
+		    ms->known.head != NULL || ms->nnotes > 0 ||
+		    ms->drains > 0 || ms->must_drain;
+	}
+	*maybe = *maybe || sure;
+	return sure;
+}
+
+/* The wait had nothing to wait for: was that so? */
+static void
+check_stuck(struct model *m)
+{
+	const struct m_socket *ms;
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		if (ms->s == NULL)
+			continue;
+		if (ms->closed || ms->known.head != NULL)
+			m_fail(m, "waits, but socket %u owes", i);
+		if (ms->queue.head != NULL && (ms->type != DGRAM_UNIX ||
+		    ms->last_refusal != -EAGAIN))
+			m_fail(m, "waits, but socket %u has to send", i);
+	}
+	for (i = 0; i < M_TIMERS; i++) {
+		if (m->timers[i].active)
+			m_fail(m, "waits, but a timer is started");
+	}
+}
+
+static void
+check_timers(struct model *m)
+{
+	const struct m_timer *t;
+
+	for (t = m->timers; t < m->timers + M_TIMERS; t++) {
+		if (t->active && t->armed_turn < m->turn &&
+		    t->due <= m->last_now)
+			m_fail(m, "a timer is overdue");
+	}
+}
+
+static void
+check_fds(struct model *m)
+{
+	unsigned i, n = 1;
+
+	for (i = 0; i < M_SOCKETS; i++)
+		n += m->sockets[i].s != NULL && m->sockets[i].fd >= 0;
+	if (sim_open_fds(&m->sim) != n)
+		m_fail(m, "%u descriptors are open, not %u",
+		    sim_open_fds(&m->sim), n);
+}
+
+static void
+check_memory(struct model *m)
+{
+	size_t held, bound;
+
+	if (dgram_loop_memory(m->l, &held, &bound) != 0 || held > bound)
+		m_fail(m, "%zu bytes are held, %zu is the bound", held, bound);
+}
+
+void
+m_turn_ends(struct model *m, int timeout, int r)
+{
+	struct m_socket *ms;
+	bool maybe, sure;
+	unsigned i;
+
+	m->in_turn = false;
+	settle(m);
+	for (i = 0; i < M_SOCKETS && !m->failed; i++) {
+		ms = &m->sockets[i];
+		if (ms->s == NULL)
+			continue;
+		m_sync(ms);
+		check_told(m, ms);
+		/* Nobody will say that it has gone. */
+		if (ms->closed && ms->close_fns == 0 &&
+		    ms->closed_turn < m->turn && ms->known.head == NULL)
+			forget(ms);
+	}
+	if (m->failed)
+		return;
+	check_timers(m);
+	check_fds(m);
+	if (m->posts_run != m->posts_made && m->stray_turn != m->turn)
+		m_fail(m, "a post is overdue");
+	if (m->sim.misuse != NULL)
+		m_fail(m, "%s", m->sim.misuse);
+	if ((m->turn & 15) == 0)
+		check_memory(m);
+	if (r == -EDEADLK) {
+		check_stuck(m);
+		return;
+	}
+	sure = is_alive(m, &maybe);
+	if (r < 0 || (r == 0 && sure) || (r == 1 && !maybe))
+		m_fail(m, "dgram_loop_run_once() says %d", r);
+	if (timeout == 0 || r == 0)
+		return;
+	if (m->activity != m->last_activity || m->sim.now != m->last_now)
+		m->idle = 0;
+	else if (++m->idle > IDLE_MOST)
+		m_fail(m, "the loop spins");
+}
+
+/* ---- a loop ---- */
+
+void
+m_begin(struct model *m)
+{
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		memset(&m->sockets[i], 0, sizeof(m->sockets[i]));
+		m->sockets[i].m = m;
+		m->sockets[i].slot = i;
+		m->sockets[i].fd = -1;
+		queue_init(&m->sockets[i].queue);
+		queue_init(&m->sockets[i].known);
+	}
+	memset(m->of_fd, 0, sizeof(m->of_fd));
+	memset(m->timers, 0, sizeof(m->timers));
+	m->posts_made = m->posts_run = 0;
+	m->idle = 0;
+	m->stray_turn = 0;
+	m->freeing = false;
+	m->report.episodes++;
+}
+
+void
+m_end(struct model *m)
+{
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		if (m->sockets[i].s != NULL && m->sockets[i].close_fns > 0)
+			m_fail(m, "socket %u was not closed with the loop", i);
+		if (m->sockets[i].known.head != NULL ||
+		    m->sockets[i].queue.head != NULL)
+			m_fail(m, "socket %u took completions with it", i);
+	}
+	if (m->posts_run != m->posts_made)
+		m_fail(m, "a post was forgotten");
+	if (m->ops_used != 0)
+		m_fail(m, "%zu operations are left", m->ops_used);
+	if (m->sim.pieces != 0 || m->sim.held != 0)
+		m_fail(m, "%zu pieces of memory are left, %zu bytes",
+		    m->sim.pieces, m->sim.held);
+	if (sim_open_fds(&m->sim) != 0)
+		m_fail(m, "%u descriptors are left", sim_open_fds(&m->sim));
+	if (m->sim.misuse != NULL)
+		m_fail(m, "%s", m->sim.misuse);
+}

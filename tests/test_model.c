@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Short runs of the model, always the same ones; `make model` goes on from here.
+ * And the simulated network: what the model takes for granted.
+ */
+
+#include "model.h"
+#include "test.h"
+
+#include <netinet/in.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/loop.h"
+
+#define STEPS	20000
+
+static void
+run(uint64_t seed)
+{
+	struct model_report r;
+
+	cr_assert(model_run(seed, STEPS, &r), "seed %" PRIu64, seed);
+	cr_assert_eq(r.steps, STEPS);
+	/* It is no run if nothing comes of it. */
+	cr_assert(r.sent > STEPS / 100 && r.received > STEPS / 100 &&
+	    r.completions > STEPS / 100);
+}
+
+TEST(model, seed_1) { run(1); }
+TEST(model, seed_2) { run(2); }
+TEST(model, seed_3) { run(3); }
+TEST(model, seed_4) { run(4); }
+TEST(model, seed_5) { run(5); }
+TEST(model, seed_6) { run(6); }
+
+TEST(model, same_seed_same_run)
+{
+	struct model_report a, b, c;
+
+	cr_assert(model_run(7, 5000, &a));
+	cr_assert(model_run(7, 5000, &b));
+	cr_assert(model_run(8, 5000, &c));
+	cr_assert_eq(a.digest, b.digest);
+	cr_assert_eq(memcmp(&a, &b, sizeof(a)), 0);
+	cr_assert(a.digest != c.digest);
+}
+
+/* ---- the network ---- */
+
+static struct sim sim;
+static const struct dgi_os *os;
+
+static void
+enter(void)
+{
+	sim_init(&sim, 1);
+	os = &sim.os;
+}
+
+/* A socket of udp4 on the loopback; its address. */
+static int
+open_bound(struct dgram_addr *a)
+{
+	int fd = os->socket(os, AF_INET, SOCK_DGRAM, 0);
+
+	cr_assert_eq(dgram_addr_parse(a, "127.0.0.1", 0), 0);
+	cr_assert_eq(os->bind(os, fd, &a->u.sa, a->len), 0);
+	cr_assert_eq(os->getsockname(os, fd, &a->u.sa, &a->len), 0);
+	cr_assert(dgram_addr_port(a) > 0);
+	return fd;
+}
+
+static ssize_t
+send_to(int fd, char c, const struct dgram_addr *to)
+{
+	return os->sendto(os, fd, &c, 1, to == NULL ? NULL : &to->u.sa,
+	    to == NULL ? 0 : to->len);
+}
+
+/* The next datagram, or what there is instead. */
+static int
+take(int fd)
+{
+	char c;
+	ssize_t r = os->recvfrom(os, fd, &c, 1, 0, NULL, NULL);
+
+	return r == 1 ? c : (int)r;
+}
+
+TEST(sim, keeps_order)
+{
+	struct dgram_addr a, b;
+	int from, to, i;
+
+	enter();
+	from = open_bound(&a);
+	to = open_bound(&b);
+	sim.config.delay_ns = 1000;
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(send_to(from, (char)i, &b), 1);
+	cr_assert_eq(take(to), -EAGAIN);
+	sim.now += 1000;
+	for (i = 0; i < 100; i++)
+		cr_assert_eq(take(to), i);
+	cr_assert_eq(take(to), -EAGAIN);
+	cr_assert(sim_is_quiet(&sim));
+	sim_done(&sim);
+}
+
+TEST(sim, queues_are_bounded)
+{
+	struct dgram_addr a, b;
+	int from, to, i;
+
+	enter();
+	from = open_bound(&a);
+	to = open_bound(&b);
+	sim.config.recv_packets = 3;
+	for (i = 0; i < 10; i++)
+		cr_assert_eq(send_to(from, (char)i, &b), 1);
+	cr_assert_eq(sim_socket(&sim, to)->drops, 7);
+	sim.config.delay_ns = 1000;
+	sim.config.send_bytes = 2;
+	cr_assert_eq(send_to(from, 1, &b), 1);
+	cr_assert_eq(send_to(from, 2, &b), 1);
+	cr_assert_eq(send_to(from, 3, &b), -EAGAIN);
+	sim.now += 1000;
+	cr_assert_eq(send_to(from, 3, &b), 1);
+	sim_done(&sim);
+}
+
+TEST(sim, tells_the_connected_of_nobody)
+{
+	struct dgram_addr a, b;
+	int from, to;
+
+	enter();
+	from = open_bound(&a);
+	to = open_bound(&b);
+	cr_assert_eq(os->connect(os, from, &b.u.sa, b.len), 0);
+	cr_assert_eq(os->close(os, to), 0);
+	cr_assert_eq(send_to(from, 1, NULL), 1);
+	cr_assert_eq(send_to(from, 2, NULL), -ECONNREFUSED);
+	cr_assert_eq(send_to(from, 3, NULL), 1);
+	cr_assert_eq(take(from), -ECONNREFUSED);
+	sim_done(&sim);
+}
+
+TEST(sim, loses_and_doubles)
+{
+	struct dgram_addr a, b;
+	int from, to, i;
+
+	enter();
+	from = open_bound(&a);
+	to = open_bound(&b);
+	sim.config.recv_packets = SIZE_MAX;
+	sim.config.loss = SIM_PERCENT(50);
+	for (i = 0; i < 1000; i++)
+		(void)send_to(from, 0, &b);
+	cr_assert(sim_socket(&sim, to)->packets > 400);
+	cr_assert(sim_socket(&sim, to)->packets < 600);
+	sim.config.loss = 0;
+	sim.config.duplicate = SIM_PERCENT(50);
+	for (i = 0; i < 1000; i++)
+		(void)send_to(from, 0, &b);
+	cr_assert(sim_socket(&sim, to)->packets > 1800);
+	sim_done(&sim);
+}
+
+static void
+on_timer(struct dgram_timer *t, void *arg)
+{
+	*(uint64_t *)arg = dgram_loop_now(t->loop);
+}
+
+TEST(sim, time_is_virtual)
+{
+	struct dgram_timer t;
+	struct dgram_loop *l;
+	uint64_t fired = 0, begin;
+
+	enter();
+	cr_assert_eq(dgi_loop_new(NULL, os, &sim.poller, &l), 0);
+	begin = sim.now;
+	dgram_timer_init(&t, l, on_timer, &fired);
+	/* A year. */
+	cr_assert_eq(dgram_timer_start(&t, UINT64_C(31536000000000000), 0), 0);
+	cr_assert_eq(dgram_loop_run(l), 0);
+	cr_assert_eq(fired - begin, UINT64_C(31536000000000000));
+	cr_assert(sim.counts.waits < 4);
+	cr_assert_eq(dgram_loop_free(l), 0);
+	cr_assert_eq(sim_open_fds(&sim), 0);
+	cr_assert(sim.misuse == NULL);
+	sim_done(&sim);
+}
+
+TEST(sim, notices_misuse)
+{
+	struct dgram_addr a;
+	int fd;
+
+	enter();
+	fd = open_bound(&a);
+	cr_assert_eq(os->close(os, fd), 0);
+	cr_assert(sim.misuse == NULL);
+	cr_assert_eq(os->close(os, fd), -EBADF);
+	cr_assert(sim.misuse != NULL);
+	sim_done(&sim);
+}

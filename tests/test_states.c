@@ -2057,6 +2057,79 @@ BACKEND_TEST(states, race_send_failing_bind)
 	leave();
 }
 
+static int
+send_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	OK(send_to(&sc.other, 3, 's'));
+	OK(send_name(2, 't'));
+	return 0;
+}
+
+/* Sent by configure(), inside of the call that binds, and then that fails. */
+BACKEND_TEST(states, race_send_in_a_failing_bind)
+{
+	int way;
+
+	for (way = 0; way < 3; way++) {
+		open_with(backend, DGRAM_UDP4, (struct dgram_options){
+		    .configure = send_in_configure });
+		if (way < 2)
+			fault_at(&sc.f, FAULT_BIND, 1, -EADDRINUSE);
+		if (way == 0)
+			CHECK(c_bind_addr(sc.s), -EADDRINUSE);
+		else
+			CHECK(c_bind_literal(sc.s), way == 1 ? -EADDRINUSE :
+			    0);
+		expect(way < 2 ? "s:EADDRINUSE t:EADDRINUSE" :
+		    "L d0 s3 >o3");
+		cr_assert_eq(sc.asked, way == 2);
+		if (way == 2)
+			OK(answer(0));
+		expect_end(way == 2 ? "t2 >o2" : "");
+	}
+}
+
+static int
+connect_name_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	return connect_name('c');
+}
+
+static int
+connect_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	return connect_to(sc.s, dgram_addr_port(&sc.peer), literal());
+}
+
+/* Connected by configure(), behind the bind that it is called from. */
+BACKEND_TEST(states, race_connect_in_a_bind)
+{
+	bool by_name;
+	int way;
+
+	for (way = 0; way < 4; way++) {
+		by_name = way % 2 == 0;
+		open_with(backend, DGRAM_UDP4, (struct dgram_options){
+		    .configure = by_name ? connect_name_in_configure :
+		    connect_in_configure });
+		if (way < 2)
+			OK(c_bind_addr(sc.s));
+		else
+			CHECK(dgram_connect_addr(sc.s, &sc.other),
+			    IS_CONNECTED);
+		expect(by_name ? "L" : "L C d0");
+		if (by_name) {
+			OK(answer(0));
+			expect("C c0");
+		}
+		cr_assert(dgram_addr_equal(&sc.s->peer, &sc.peer));
+		expect_end("");
+	}
+}
+
 BACKEND_TEST(states, race_double_close)
 {
 	EACH_TYPE(type) {

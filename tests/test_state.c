@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * Bind, connect, disconnect: every call in every state, the order of events,
- * and what waits for a bind that takes its time.
+ * Bind, connect, disconnect: the order of events, and what waits for a bind that
+ * takes its time.  Each call in each state is for test_states.c.
  */
 
 #include "sockets.h"
@@ -29,14 +29,7 @@ fake_init(struct fake *f)
 	f->op.cancel = fake_cancel;
 }
 
-/* ---- every call in every state ---- */
-
-enum state { UNBOUND, BINDING, TO_CONNECT, BOUND, CONNECTING, CONNECTED,
-	ENDING, CLOSED, NSTATES };
-
-static const char *const state_names[] = { "unbound", "binding",
-	"binding, to connect", "bound", "connecting", "connected", "ending",
-	"closed" };
+enum state { UNBOUND, BINDING, TO_CONNECT, BOUND, CONNECTING, CONNECTED };
 
 /* What a test case works on. */
 struct scene {
@@ -46,7 +39,6 @@ struct scene {
 	struct fake bind, connect;
 	struct dgram_addr to;		/* somebody else */
 	int fd;				/* his */
-	int spare;			/* a descriptor to adopt */
 	int type;
 };
 
@@ -55,34 +47,22 @@ static struct scene sc;
 static void
 enter(const char *backend, int type, enum state st)
 {
-	struct dgram_addr spare;
-
 	memset(&sc, 0, sizeof(sc));
 	sc.type = type;
 	fault_init(&sc.f);
 	sc.l = fault_loop(&sc.f, backend, NULL);
 	sc.fd = bare_socket(type, &sc.to);
-	sc.spare = bare_socket(type, &spare);
 	peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
 	fake_init(&sc.bind);
 	fake_init(&sc.connect);
 	if (st == BINDING || st == TO_CONNECT)
 		OK(dgi_socket_begin_bind(sc.p.s, &sc.bind.op));
-	if (st == BOUND || st == CONNECTING || st == CONNECTED ||
-	    st == ENDING || st == CLOSED)
+	if (st == BOUND || st == CONNECTING || st == CONNECTED)
 		peer_bind(&sc.p);
 	if (st == CONNECTING || st == TO_CONNECT)
 		OK(dgi_socket_begin_connect(sc.p.s, &sc.connect.op));
 	if (st == CONNECTED)
 		OK(dgram_connect_addr(sc.p.s, &sc.to));
-	if (st == ENDING) {
-		/* One that the kernel does not take. */
-		fault_sends(&sc.f, -EAGAIN);
-		OK(send_done(&sc.p, 1, &sc.to));
-		OK(dgram_end(sc.p.s, NULL, NULL));
-	}
-	if (st == CLOSED)
-		OK(dgram_close(sc.p.s, NULL, NULL));
 }
 
 static void
@@ -92,338 +72,6 @@ leave(void)
 	cr_assert(sc.bind.cancelled <= 1);
 	cr_assert(sc.connect.cancelled <= 1);
 	close(sc.fd);
-	if (sc.spare >= 0)
-		close(sc.spare);
-}
-
-static int
-c_bind_addr(struct dgram_socket *s)
-{
-	struct dgram_addr a = any_addr(sc.type);
-
-	return CALL(dgram_bind_addr(s, &a));
-}
-
-static int
-c_bind_fd(struct dgram_socket *s)
-{
-	int r = CALL(dgram_bind_fd(s, sc.spare));
-
-	if (r == 0)
-		sc.spare = -1;
-	return r;
-}
-
-static int
-c_connect(struct dgram_socket *s)
-{
-	return CALL(dgram_connect_addr(s, &sc.to));
-}
-
-static int
-c_disconnect(struct dgram_socket *s)
-{
-	return CALL(dgram_disconnect(s));
-}
-
-static int
-c_send_to(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-
-	return CALL(dgram_send_addr(s, &iov, 1, &sc.to, NULL, NULL));
-}
-
-static int
-c_send(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-
-	return CALL(dgram_send_addr(s, &iov, 1, NULL, NULL, NULL));
-}
-
-static int
-c_batch_to(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1, .to = &sc.to };
-	int r = CALL(dgram_send_batch(s, &d, 1, NULL, NULL));
-
-	return r > 0 ? 0 : r;
-}
-
-static int
-c_batch(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
-	int r = CALL(dgram_send_batch(s, &d, 1, NULL, NULL));
-
-	return r > 0 ? 0 : r;
-}
-
-static int
-c_try_to(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1, .to = &sc.to };
-
-	return CALL(dgram_try_send(s, &d, 1));
-}
-
-static int
-c_try(struct dgram_socket *s)
-{
-	struct iovec iov = { number(1), 4 };
-	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
-
-	return CALL(dgram_try_send(s, &d, 1));
-}
-
-static int
-c_reply(struct dgram_socket *s)
-{
-	struct dgram_message m = { .remote = &sc.to };
-
-	return CALL(dgram_reply(s, &m, "x", 1));
-}
-
-static int
-c_flush(struct dgram_socket *s)
-{
-	return CALL(dgram_flush(s));
-}
-
-static int
-c_pause(struct dgram_socket *s)
-{
-	return CALL(dgram_pause(s));
-}
-
-static int
-c_resume(struct dgram_socket *s)
-{
-	return CALL(dgram_resume(s));
-}
-
-static int
-c_set_events(struct dgram_socket *s)
-{
-	return CALL(dgram_set_events(s, &peer_events, &sc.p));
-}
-
-/* A descriptor counts as success. */
-static int
-c_fileno(struct dgram_socket *s)
-{
-	int r = CALL(dgram_fileno(s));
-
-	return r > 0 ? 0 : r;
-}
-
-static int
-c_ref(struct dgram_socket *s)
-{
-	return CALL(dgram_ref(s));
-}
-
-static int
-c_unref(struct dgram_socket *s)
-{
-	return CALL(dgram_unref(s));
-}
-
-static int
-c_last_error(struct dgram_socket *s)
-{
-	struct dgram_error e;
-
-	return CALL(dgram_last_error(s, &e));
-}
-
-static int
-c_address(struct dgram_socket *s)
-{
-	struct dgram_addr a;
-
-	return CALL(dgram_address(s, &a));
-}
-
-static int
-c_remote_address(struct dgram_socket *s)
-{
-	struct dgram_addr a;
-
-	return CALL(dgram_remote_address(s, &a));
-}
-
-static int
-c_broadcast(struct dgram_socket *s)
-{
-	return CALL(dgram_set_broadcast(s, 1));
-}
-
-static int
-c_ttl(struct dgram_socket *s)
-{
-	return CALL(dgram_set_ttl(s, 9));
-}
-
-static int
-c_tos(struct dgram_socket *s)
-{
-	return CALL(dgram_set_tos(s, 8));
-}
-
-static int
-c_set_buffers(struct dgram_socket *s)
-{
-	int r = CALL(dgram_set_recv_buffer_size(s, 20000));
-
-	cr_assert_eq(CALL(dgram_set_send_buffer_size(s, 20000)), r);
-	return r;
-}
-
-static int
-c_get_buffers(struct dgram_socket *s)
-{
-	int r = CALL(dgram_get_recv_buffer_size(s));
-	int w = CALL(dgram_get_send_buffer_size(s));
-
-	cr_assert_eq(w > 0, r > 0);
-	return r > 0 ? 0 : r;
-}
-
-static int
-c_stats(struct dgram_socket *s)
-{
-	struct dgram_stats st = { .size = sizeof(st) };
-
-	(void)dgram_get_send_queue_size(s);
-	(void)dgram_get_send_queue_count(s);
-	return CALL(dgram_get_stats(s, &st));
-}
-
-static int
-c_end(struct dgram_socket *s)
-{
-	return CALL(dgram_end(s, NULL, NULL));
-}
-
-static int
-c_close(struct dgram_socket *s)
-{
-	return CALL(dgram_close(s, NULL, NULL));
-}
-
-#define EBADF_	(-EBADF)
-#define EAGAIN_	(-EAGAIN)
-#define ANY	1000		/* not told by the interface */
-
-/*
- * Results by state, in the order of enum state.  As node-dgram-contract 2.1
- * where the design does not say otherwise.
- */
-static const struct {
-	const char *name;
-	int (*call)(struct dgram_socket *);
-	int want[NSTATES];
-} calls[] = {
-	{ "bind_addr", c_bind_addr, { 0, ALREADY_BOUND, ALREADY_BOUND,
-	    ALREADY_BOUND, ALREADY_BOUND, ALREADY_BOUND, ALREADY_BOUND,
-	    NOT_RUNNING } },
-	{ "bind_fd", c_bind_fd, { 0, ALREADY_BOUND, ALREADY_BOUND,
-	    ALREADY_BOUND, ALREADY_BOUND, ALREADY_BOUND, ALREADY_BOUND,
-	    NOT_RUNNING } },
-	{ "connect", c_connect, { 0, ALREADY_BOUND, IS_CONNECTED, 0,
-	    IS_CONNECTED, IS_CONNECTED, ANY, NOT_RUNNING } },
-	{ "disconnect", c_disconnect, { NOT_CONNECTED, NOT_CONNECTED,
-	    NOT_CONNECTED, NOT_CONNECTED, NOT_CONNECTED, 0, NOT_CONNECTED,
-	    NOT_RUNNING } },
-	{ "send_to", c_send_to, { 0, 0, 0, 0, 0, IS_CONNECTED, NOT_RUNNING,
-	    NOT_RUNNING } },
-	{ "send", c_send, { NOT_CONNECTED, NOT_CONNECTED, NOT_CONNECTED,
-	    NOT_CONNECTED, NOT_CONNECTED, 0, NOT_RUNNING, NOT_RUNNING } },
-	{ "send_batch_to", c_batch_to, { 0, 0, 0, 0, 0, IS_CONNECTED,
-	    NOT_RUNNING, NOT_RUNNING } },
-	{ "send_batch", c_batch, { NOT_CONNECTED, NOT_CONNECTED,
-	    NOT_CONNECTED, NOT_CONNECTED, NOT_CONNECTED, 0, NOT_RUNNING,
-	    NOT_RUNNING } },
-	{ "try_send_to", c_try_to, { 1, EAGAIN_, EAGAIN_, 1, 1, IS_CONNECTED,
-	    NOT_RUNNING, NOT_RUNNING } },
-	{ "try_send", c_try, { NOT_CONNECTED, NOT_CONNECTED, NOT_CONNECTED,
-	    NOT_CONNECTED, NOT_CONNECTED, 1, NOT_RUNNING, NOT_RUNNING } },
-	{ "reply", c_reply, { 0, 0, 0, 0, 0, 0, NOT_RUNNING, NOT_RUNNING } },
-	{ "flush", c_flush, { 0, 0, 0, 0, 0, 0, 1, NOT_RUNNING } },
-	{ "pause", c_pause, { 0, 0, 0, 0, 0, 0, 0, NOT_RUNNING } },
-	{ "resume", c_resume, { 0, 0, 0, 0, 0, 0, 0, NOT_RUNNING } },
-	{ "set_events", c_set_events, { 0, 0, 0, 0, 0, 0, 0, NOT_RUNNING } },
-	{ "fileno", c_fileno, { EBADF_, EBADF_, EBADF_, 0, 0, 0, 0,
-	    NOT_RUNNING } },
-	{ "ref", c_ref, { 0, 0, 0, 0, 0, 0, 0, 0 } },
-	{ "unref", c_unref, { 0, 0, 0, 0, 0, 0, 0, 0 } },
-	{ "last_error", c_last_error, { -ENOENT, -ENOENT, -ENOENT, -ENOENT,
-	    -ENOENT, -ENOENT, -ENOENT, -ENOENT } },
-	{ "address", c_address, { EBADF_, EBADF_, EBADF_, 0, 0, 0, 0,
-	    NOT_RUNNING } },
-	{ "remote_address", c_remote_address, { NOT_CONNECTED, NOT_CONNECTED,
-	    NOT_CONNECTED, NOT_CONNECTED, NOT_CONNECTED, 0, NOT_CONNECTED,
-	    NOT_RUNNING } },
-	{ "set_broadcast", c_broadcast, { EBADF_, EBADF_, EBADF_, 0, 0, 0, 0,
-	    NOT_RUNNING } },
-	{ "set_ttl", c_ttl, { EBADF_, EBADF_, EBADF_, 0, 0, 0, 0,
-	    NOT_RUNNING } },
-	{ "set_tos", c_tos, { EBADF_, EBADF_, EBADF_, 0, 0, 0, 0,
-	    NOT_RUNNING } },
-	{ "set_buffer_size", c_set_buffers, { EBADF_, EBADF_, EBADF_, 0, 0,
-	    0, 0, NOT_RUNNING } },
-	{ "get_buffer_size", c_get_buffers, { EBADF_, EBADF_, EBADF_, 0, 0,
-	    0, 0, NOT_RUNNING } },
-	{ "get_stats", c_stats, { 0, 0, 0, 0, 0, 0, 0, 0 } },
-	{ "end", c_end, { 0, 0, 0, 0, 0, 0, NOT_RUNNING, NOT_RUNNING } },
-	{ "close", c_close, { 0, 0, 0, 0, 0, 0, 0, NOT_RUNNING } },
-};
-
-/* A state that lets a call through, names another error, or changes by it. */
-BACKEND_TEST(state, every_call_in_every_state)
-{
-	enum dgi_state before;
-	size_t i, queued, bytes;
-	int want, r;
-
-	EACH_TYPE(type) {
-		for (i = 0; i < COUNT(calls); i++) {
-			for (int st = 0; st < NSTATES; st++) {
-				enter(backend, type, (enum state)st);
-				want = calls[i].want[st];
-				if (type == DGRAM_UNIX && want == 0 &&
-				    (calls[i].call == c_ttl ||
-				    calls[i].call == c_tos))
-					want = -ENOTSUP;
-				before = sc.p.s->state;
-				queued = dgram_get_send_queue_count(sc.p.s);
-				bytes = dgram_get_send_queue_size(sc.p.s);
-				r = calls[i].call(sc.p.s);
-				if (want != ANY)
-					cr_assert_eq(r, want,
-					    "type %d, %s, %s: %s, not %s",
-					    type, state_names[st],
-					    calls[i].name, dgram_err_name(r),
-					    dgram_err_name(want));
-				if (r < 0) {
-					cr_assert_eq(sc.p.s->state, before);
-					cr_assert_eq(
-					    dgram_get_send_queue_count(
-					    sc.p.s), queued);
-					cr_assert_eq(
-					    dgram_get_send_queue_size(sc.p.s),
-					    bytes);
-				}
-				turns(sc.l, 2);
-				leave();
-			}
-		}
-	}
 }
 
 /* NULL where an object must be, or what it points to. */
@@ -808,14 +456,16 @@ BACKEND_TEST(state, implicit_bind)
 /* An implicit bind that fails: returned, and nothing is half done. */
 BACKEND_TEST(state, implicit_bind_fails)
 {
+	struct iovec iov = { number(1), 4 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1, .to = &sc.to };
 	int fds;
 
 	enter(backend, DGRAM_UDP4, UNBOUND);
 	fds = test_count_fds();
 	fault_always(&sc.f, FAULT_SOCKET, -EMFILE);
 	CHECK(send_done(&sc.p, 1, &sc.to), -EMFILE);
-	CHECK(c_try_to(sc.p.s), -EMFILE);
-	CHECK(c_batch_to(sc.p.s), -EMFILE);
+	CHECK(dgram_try_send(sc.p.s, &d, 1), -EMFILE);
+	CHECK(dgram_send_batch(sc.p.s, &d, 1, NULL, NULL), -EMFILE);
 	CHECK(dgram_connect_addr(sc.p.s, &sc.to), -EMFILE);
 	fault_always(&sc.f, FAULT_SOCKET, 0);
 	fault_always(&sc.f, FAULT_BIND, -EPERM);

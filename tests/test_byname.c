@@ -109,13 +109,14 @@ BACKEND_TEST(byname, connect_to_a_literal)
 	cr_assert(dgram_addr_equal(&a, &to));
 	CHECK(connect_name("127.0.0.1"), IS_CONNECTED);
 	CHECK(connect_name("name"), IS_CONNECTED);
+	CHECK(connect_name("::1"), IS_CONNECTED);
 	TRACE(&p, "");
 	turns(l, 3);
 	TRACE(&p, "LCc");
 	open_named(&q, NULL, look_up);
 	OK(CALL(dgram_connect(q.s, port, NULL, NULL, NULL)));
-	OK(dgram_remote_address(q.s, &a));
-	cr_assert(dgram_addr_equal(&a, &to));
+	/* Not by way of the wildcard, that the kernel would take for it. */
+	cr_assert(dgram_addr_equal(&q.s->peer, &to));
 	turns(l, 3);
 	TRACE(&q, "LC");
 	/* The kernel's error is returned, and nothing has changed. */
@@ -423,6 +424,21 @@ BACKEND_TEST(byname, bind_again_in_the_completion)
 	leave();
 }
 
+/* Failed, and done by an address before that was told. */
+BACKEND_TEST(byname, bind_again_before_the_completion)
+{
+	begin(backend);
+	OK(bind_name("me"));
+	turns(l, 3);
+	OK(refuse(0, -EIO));
+	OK(bind_name("127.0.0.1"));
+	turns(l, 3);
+	TRACE(&p, "bLb");
+	cr_assert_eq(record_of('b', 0)->status, -EIO);
+	cr_assert_eq(record_of('b', 1)->status, 0);
+	leave();
+}
+
 /* ---- connect by name ---- */
 
 BACKEND_TEST(byname, connect_by_name)
@@ -479,6 +495,51 @@ BACKEND_TEST(byname, connect_that_fails)
 	OK(answer(2, "127.0.0.1"));
 	turns(l, 3);
 	TRACE(&p, "LccdCc");
+	leave();
+}
+
+/* What was sent before goes before, where it was addressed to. */
+BACKEND_TEST(byname, connect_behind_what_waits)
+{
+	struct dgram_addr a;
+	int other;
+
+	begin(backend);
+	other = bare_socket(DGRAM_UDP4, &a);
+	OK(connect_name("there"));
+	turns(l, 3);
+	OK(send_done(&p, 1, &a));
+	LEDGER(0, 0, 0, 1);
+	OK(answer(0, "127.0.0.1"));
+	LEDGER(1, 0, 0, 0);
+	turns(l, 3);
+	TRACE(&p, "LCcd");
+	cr_assert_eq(bare_recv(other), 1);
+	close(other);
+	leave();
+}
+
+/* Who asks for more of them does not run the loop. */
+BACKEND_TEST(byname, so_many_completions_may_wait)
+{
+	int round, i, r = 0;
+
+	begin(backend);
+	OK(bind_name("127.0.0.1"));
+	turns(l, 3);
+	for (round = 1; round <= 2; round++) {
+		for (i = 0; i <= (int)DGI_STEPS_MOST; i++) {
+			r = connect_name("127.0.0.1");
+			if (r < 0)
+				break;
+			OK(dgram_disconnect(p.s));
+		}
+		cr_assert(r == -ENOBUFS && i == (int)DGI_STEPS_MOST, "%d", i);
+		CHECK(connect_name("there"), -ENOBUFS);
+		turns(l, 3);
+		cr_assert_eq(p.n[EV_DONE], round * i + 1);
+	}
+	cr_assert_eq(nasks, 0);
 	leave();
 }
 
@@ -641,6 +702,12 @@ BACKEND_TEST(byname, order_is_kept_and_asked_for_once)
 	cr_assert_eq(p.n[EV_DONE], 200 / 3 * 2 + 1 + 1);
 	LEDGER(201, 0, 0, 0);
 	cr_assert_eq(dgram_get_send_queue_size(p.s), 0);
+	/* What waits for names makes all sends slow, but only as long. */
+	OK(send_silent("there", 202));
+	turns(l, 3);
+	cr_assert_eq(p.s->common_most, 0);
+	OK(answer(2, "127.0.0.1"));
+	cr_assert(p.s->common_most > 0);
 	leave();
 }
 
@@ -665,6 +732,7 @@ BACKEND_TEST(byname, nothing_waits_for_another_name)
 	turns(l, 3);
 	TRACE(&p, "Ldddd");
 	LEDGER(4, 0, 0, 1);
+	cr_assert_eq(dgram_get_send_queue_size(p.s), 4);
 	OK(answer(0, "127.0.0.1"));
 	turns(l, 3);
 	cr_assert_eq(bare_recv(fd), 3);
@@ -681,9 +749,15 @@ BACKEND_TEST(byname, limits_count_them)
 	struct dgram_options o = { .send_queue_count = 4,
 	    .send_queue_bytes = 100 };
 	static const char data[100];
+	struct peer q;
 	int i;
 
 	enter(backend, NULL, &o, look_up);
+	/* So there is memory for the shortest way. */
+	open_named(&q, NULL, NULL);
+	for (i = 0; i < 8; i++)
+		OK(send_done(&q, (uint32_t)i, &to));
+	turns(l, 3);
 	for (i = 0; i < 4; i++)
 		OK(send_to("there", (uint32_t)i));
 	CHECK(send_to("there", 4), -ENOBUFS);
@@ -916,16 +990,32 @@ BACKEND_TEST(byname, end_tells_why)
 	TRACE(&p, "LcX");
 	TOLD('c', 0, DGRAM_ENOTFOUND, DGRAM_IN_LOOKUP,
 	    "getaddrinfo ENOTFOUND there");
+	/* With nothing behind it. */
+	open_named(&p, NULL, look_up);
+	OK(bind_name("me"));
+	OK(CALL(dgram_end(p.s, NULL, NULL)));
+	turns(l, 3);
+	OK(refuse(2, DGRAM_ENOTFOUND));
+	turns(l, 3);
+	TRACE(&p, "bX");
+	open_named(&p, NULL, look_up);
+	OK(bind_name("me"));
+	OK(CALL(dgram_end(p.s, NULL, NULL)));
+	turns(l, 3);
+	OK(answer(3, "127.0.0.1"));
+	turns(l, 3);
+	TRACE(&p, "bX");
+	cr_assert_eq(record_of('b', 2)->status, 0);
 	open_named(&p, NULL, look_up);
 	OK(bind_name("me"));
 	OK(connect_name("there"));
 	OK(send_to("127.0.0.1", 2));
 	OK(CALL(dgram_end(p.s, NULL, NULL)));
 	turns(l, 3);
-	OK(answer(2, "127.0.0.1"));
+	OK(answer(4, "127.0.0.1"));
 	turns(l, 3);
 	TRACE(&p, "Lbd");
-	OK(answer(3, "127.0.0.1"));
+	OK(answer(5, "127.0.0.1"));
 	turns(l, 3);
 	TRACE(&p, "LbdcX");
 	cr_assert_eq(record_of('c', 1)->status, 0);
@@ -998,6 +1088,8 @@ BACKEND_TEST(byname, free_with_all_of_it)
 	cr_assert_eq(record_of('c', 1)->status, -ECANCELED);
 	cr_assert_eq(record_of('d', 1)->status, -ECANCELED);
 	TOLD('b', 0, -ECANCELED, DGRAM_IN_BIND, "bind ECANCELED");
+	TOLD('d', 0, -ECANCELED, DGRAM_IN_SEND, "send ECANCELED");
+	TOLD('d', 1, -ECANCELED, DGRAM_IN_SEND, "send ECANCELED");
 }
 
 /* ---- configure() ---- */
@@ -1274,6 +1366,15 @@ BACKEND_TEST(byname, all_three_by_threads)
 	leave();
 }
 
+static int ignored;
+
+static void
+ignore(int status, const struct dgram_addr *addrs, size_t n, void *arg)
+{
+	(void)status, (void)addrs, (void)n, (void)arg;
+	ignored++;
+}
+
 /* Of many sockets and who resolves, one request. */
 BACKEND_TEST(byname, one_request_for_many_sockets)
 {
@@ -1302,6 +1403,71 @@ BACKEND_TEST(byname, one_request_for_many_sockets)
 	for (i = 0; i < COUNT(q); i++) {
 		if (i != 3)
 			MUST(bare_recv(fd) == (int64_t)i, "%zu", i);
+	}
+	leave();
+}
+
+static void
+close_p(int status, const struct dgram_addr *addrs, size_t n, void *arg)
+{
+	ignore(status, addrs, n, arg);
+	OK(dgram_close(p.s, NULL, NULL));
+}
+
+/* Of the same answer, and of one that is not there. */
+BACKEND_TEST(byname, close_in_the_callback_of_another_look_up)
+{
+	enter(backend, NULL, NULL, NULL);
+	fake_answer("there", "127.0.0.1");
+	fake_block("there");
+	fake_block("slow");
+	OK(dgram_resolve(l, "there", AF_INET, close_p, NULL, NULL));
+	OK(send_to("there", 1));
+	OK(connect_name("there"));
+	OK(send_to("slow", 1));
+	OK(dgram_resolve(l, "there", AF_INET, ignore, NULL, NULL));
+	turns(l, 3);
+	fake_release("there");
+	RUN_UNTIL(l, p.s == NULL);
+	TRACE(&p, "LcddX");
+	cr_assert_eq(ignored, 2);
+	cr_assert_eq(record_of('c', 0)->status, -ECANCELED);
+	cr_assert_eq(record_of('d', 1)->status, -ECANCELED);
+	fake_release("slow");
+	leave();
+}
+
+#define MANY	16384		/* look-ups that may wait */
+
+BACKEND_TEST(byname, so_many_names_may_wait)
+{
+	struct dgram_options o = { .send_queue_count = DGRAM_UNLIMITED };
+	size_t held, bound;
+	char name[16];
+	int round, i;
+
+	enter(backend, NULL, &o, NULL);
+	fake_block("n0");
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < MANY; i++) {
+			snprintf(name, sizeof(name), "n%d", i / 2);
+			/* Not of the socket alone. */
+			if (i % 2 == 0)
+				MUST(send_silent(name, 1) == 0, "%d", i);
+			else
+				MUST(dgram_resolve(l, name, AF_INET6, ignore,
+				    NULL, NULL) == 0, "%d", i);
+		}
+		CHECK(send_silent("one more", 1), -ENOBUFS);
+		/* For one that waits there is room. */
+		OK(send_silent("n1", 1));
+		OK(dgram_loop_memory(l, &held, NULL));
+		OK(dgram_close(p.s, NULL, NULL));
+		OK(dgram_loop_memory(l, NULL, &bound));
+		cr_assert(held <= bound, "%zu of %zu", held, bound);
+		fake_release("n0");
+		RUN_UNTIL(l, ignored == (round + 1) * MANY / 2);
+		open_named(&p, &o, NULL);
 	}
 	leave();
 }
@@ -1357,5 +1523,60 @@ BACKEND_TEST(byname, fork_with_all_of_it)
 	fake_release("slow");
 	RUN_UNTIL(l, q.n[EV_DONE] == 2 && p.n[EV_DONE] == 2);
 	TRACE(&p, "LbCc");
+	leave();
+}
+
+static int (*real_signal)(const struct dgi_os *, int);
+static bool signal_held, signal_holds;
+
+/* Holds up the thread that calls it, and so the lock of the threads. */
+static int
+hold_signal(const struct dgi_os *os, int event)
+{
+	pthread_mutex_lock(&fake.lock);
+	signal_holds = signal_held;
+	pthread_cond_broadcast(&fake.changed);
+	while (signal_held)
+		pthread_cond_wait(&fake.changed, &fake.lock);
+	pthread_mutex_unlock(&fake.lock);
+	return real_signal(os, event);
+}
+
+/* A thread that is not in the child holds the lock there for ever. */
+BACKEND_TEST(byname, fork_with_a_lock_held)
+{
+	pid_t pid;
+	int status = 0;
+
+	enter(backend, NULL, NULL, NULL);
+	real_signal = f.os.event_signal;
+	f.os.event_signal = hold_signal;
+	fake_answer("there", "127.0.0.1");
+	signal_held = true;
+	fake_block("slow");
+	OK(send_to("slow", 1));
+	OK(send_to("there", 2));
+	FAKE_UNTIL(signal_holds);
+	pid = test_fork();
+	if (pid == 0) {
+		f.os.event_signal = real_signal;
+		fake_forked();
+		alarm(5);
+		CHILD(dgram_loop_fork(l, 0) == 0);
+		CHILD(dgram_loop_run_once(l, 0) >= 0);
+		CHILD(strcmp(p.trace, "Ldd") == 0);
+		CHILD(dgram_loop_free(l) == 0 && f.pieces == 0);
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	    "the child failed: %x", (unsigned)status);
+	pthread_mutex_lock(&fake.lock);
+	signal_held = false;
+	pthread_cond_broadcast(&fake.changed);
+	pthread_mutex_unlock(&fake.lock);
+	fake_release("slow");
+	RUN_UNTIL(l, p.n[EV_DONE] == 2);
+	LEDGER(1, 1, 0, 0);
 	leave();
 }

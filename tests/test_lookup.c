@@ -354,26 +354,6 @@ BACKEND_TEST(lookup, is_not_asked_for_a_freed_socket)
 	leave();
 }
 
-/* As many as wait: no descriptor is taken for one of them. */
-BACKEND_TEST(lookup, adopts_while_names_are_looked_up)
-{
-	struct peer q = { 0 };
-	struct dgram_options o = { .events = &peer_events, .arg = &q };
-	char name[16];
-	int i, other;
-	struct dgram_addr a;
-
-	begin(backend);
-	other = bare_socket(DGRAM_UDP4, &a);
-	cr_assert(other < (int)COUNT(asks) - 1);
-	for (i = 0; i < other; i++) {
-		snprintf(name, sizeof(name), "n%d", i);
-		OK(send_to(name, 1));
-	}
-	OK(dgram_open_fd(l, &o, other, &q.s));
-	leave();
-}
-
 /* ---- the loop ---- */
 
 BACKEND_TEST(lookup, keeps_the_loop_running)

@@ -882,15 +882,15 @@ reply_error(struct model *m, struct m_socket *ms,
 	const struct dgram_addr *to = msg->remote;
 	int r;
 
-	if (!ms->closed && ms->state == M_CONNECTED) {
+	if (ms->closed || ms->ending)
+		return NOT_RUNNING;
+	if (ms->state == M_CONNECTED) {
 		if (!is_from_peer(m, ms, msg))
 			return IS_CONNECTED;
 		to = NULL;
 	}
 	if (to != NULL && to->len == 0)
 		return -EDESTADDRREQ;
-	if (ms->closed || ms->ending)
-		return NOT_RUNNING;
 	r = datagram_error(ms, to, size);
 	return r < 0 ? r : admission(ms, 1, size);
 }

@@ -350,6 +350,20 @@ on_watch(struct dgram_watch *w, unsigned events, void *arg)
 	(void)w, (void)events, (void)arg;
 }
 
+/* A member of the loop that is no socket, with the number where one has it. */
+BACKEND_TEST(adopt, beside_another_member)
+{
+	static const struct dgi_member_ops ops;
+	struct dgram_socket stranger = { .fd = -1 };
+
+	enter(backend, DGRAM_UDP4);
+	dgi_member_init(sc.l, &stranger.member, &ops);
+	stranger.fd = sc.other;
+	OK(adopt((enum dgram_type)0, sc.other));
+	dgi_list_remove(&stranger.member.all);
+	leave();
+}
+
 BACKEND_TEST(adopt, watched)
 {
 	struct dgram_watch w;

@@ -2385,25 +2385,6 @@ BACKEND_TEST(states, reuse_in_the_error)
 	expect_end("L");
 }
 
-/* As many look-ups as the number of the descriptor that is adopted. */
-BACKEND_TEST(states, reuse_of_a_descriptor_beside_lookups)
-{
-	struct dgram_socket *looks_up;
-	struct dgram_options o = { .type = DGRAM_UDP4, .lookup = on_lookup };
-	char name[16];
-	int i;
-
-	open_scene(backend, DGRAM_UDP4);
-	OK(dgram_open(sc.l, &o, &looks_up));
-	for (i = 0; i < sc.spare; i++) {
-		snprintf(name, sizeof(name), "name%d", i);
-		OK(CALL(dgram_send(looks_up, payload(4), 4, 9, name, NULL, NULL)));
-	}
-	OK(c_bind_fd(sc.s));
-	OK(dgram_close(looks_up, NULL, NULL));
-	expect_end("L");
-}
-
 /* Connected, not, connected to another; directly it is refused. */
 BACKEND_TEST(states, reuse_after_a_disconnect)
 {

@@ -549,9 +549,7 @@ do_disconnect(struct model *m, struct m_socket *ms)
 	bool ending;
 
 	m_enter(m, ms);
-	if (ms->closed)
-		expected = NOT_RUNNING;
-	else if (ms->state != M_CONNECTED)
+	if (ms->closed || ms->state != M_CONNECTED)
 		expected = NOT_CONNECTED;
 	ending = ms->ending;
 	r = dgram_disconnect(ms->s);

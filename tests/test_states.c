@@ -920,7 +920,7 @@ static const struct row {
 	    TWO(NOT_CONNECTED), { 0, TO_B, "|" },
 	    NO(NOT_CONNECTED), { 0, TO_B, "|" }, NO(NOT_CONNECTED),
 	    THREE(NOT_CONNECTED), { 0, TO_X, "s:ENOTCONN X e |" },
-	    NO(NOT_CONNECTED), DEAD(NOT_RUNNING)),
+	    NO(NOT_CONNECTED), DEAD(NOT_CONNECTED)),
 
 	/* ---- send ---- */
 	ROW(dgram_send_addr, c_send_addr, ANY, SENDS,

@@ -73,7 +73,7 @@ next_state(enum dgi_state state, enum dgi_step step)
 		[DGI_CLOSED] = {
 			[DGI_BIND] = NOT_RUNNING,
 			[DGI_CONNECT] = NOT_RUNNING,
-			[DGI_DISCONNECT] = NOT_RUNNING,
+			[DGI_DISCONNECT] = NOT_CONNECTED,	/* as in Node */
 			[DGI_CLOSE] = NOT_RUNNING,
 		},
 	};

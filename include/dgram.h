@@ -460,7 +460,7 @@ int	dgram_send_batch(struct dgram_socket *, struct dgram_datagram *,
 	    size_t n, dgram_done_fn *, void *arg);
 /*
  * Now: the first so many went, with results; negative if none did.  -EAGAIN
- * while anything waits.
+ * while anything waits in the queue; a name that is looked up is not waited for.
  */
 int	dgram_try_send(struct dgram_socket *, struct dgram_datagram *, size_t n);
 /*

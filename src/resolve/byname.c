@@ -473,11 +473,12 @@ send_named(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	if (req == NULL)
 		return r;
 	r = get_parked(s, name, &b);
-	if (r < 0)
-		dgi_req_free(s, req);
-	else
+	if (r == 0) {
 		dgi_queue_park(s, &b->parked, req, b->name, port);
-	return r;
+		return 0;
+	}
+	dgi_req_free(s, req);
+	return r == -ENOBUFS ? dgi_queue_refuse(s, 1) : r;
 }
 
 /* Where to: 0 and *to, or none (len 0): the peer; 1: a name; or an error. */

@@ -166,7 +166,11 @@ on_timer(struct dgram_timer *t, void *arg)
 	(void)arm(v);
 }
 
-/* From a thread of the workers. */
+/*
+ * From a thread of the workers.  The post is on its list once: it is pushed when
+ * there is something to take and there was nothing, and only what the post calls
+ * takes.
+ */
 static void
 on_ready(void *arg)
 {

@@ -13,9 +13,15 @@
 #include <string.h>
 
 /* An operation that waits for longer than this many turns is forgotten. */
-#define CLOSE_TURNS	2
+#define CLOSE_TURNS	1
+/* What could go on and does not, for so many turns, some of which do not wait. */
+#define STUCK_TURNS	8
+#define STUCK_NS	100000000u
+/* So late may be what is late and waits, ns. */
+#define LATE_NS		1000000u
 /* Waits in a row that end at once for nothing. */
 #define IDLE_MOST	64
+#define SHORT_NS	100000u
 
 static void
 mix(struct model *m, uint64_t v)
@@ -165,6 +171,8 @@ m_push(struct m_socket *ms, struct m_op *op)
 	size_t i;
 
 	append(&ms->queue, op);
+	op->turn_queued = ms->m->turn;
+	ms->fresh = ms->m->in_callback > 0 ? ms->m->visited : NULL;
 	for (i = 0; i < op->n; i++)
 		ms->bytes += op->v[i].size;
 	ms->queued += op->n;
@@ -374,13 +382,16 @@ gives_up(struct model *m, struct m_socket *ms)
 {
 	uint64_t now = m->in_turn || m->freeing ? dgram_loop_now(m->l) :
 	    m->sim.now;
+	size_t left = dgram_get_send_queue_count(ms->s);
 	struct m_op *op = ms->queue.head;
 
 	if (ms->type == DGRAM_UNIX)
 		return false;
 	if (op->refused_at != 0 && now - op->refused_at >= 1000000000)
 		return true;
-	for (; op != NULL; op = op->next) {
+	/* Not those that the call is still to queue. */
+	for (; op != NULL && op->n - op->pos <= left; op = op->next) {
+		left -= op->n - op->pos;
 		if (op->refused_at == 0)
 			op->refused_at = now;
 	}
@@ -501,6 +512,11 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 		    ms->slot);
 		return;
 	}
+	ms->attempted = true;
+	if (ms->goes_first && sim_open_fds(&m->sim) < m->fds_at_free)
+		m_fail(m, "socket %u sends when others are closed", ms->slot);
+	ms->goes_first = false;
+	ms->fresh = NULL;
 	e->tag = op->v[op->pos].offset;
 	before = ms->pending;
 	ms->last_refusal = 0;
@@ -539,6 +555,23 @@ receive_error(struct m_socket *ms, int status)
 		ms->error_now = status;
 }
 
+/* What callbacks of other sockets have sent went before this one is read. */
+static void
+check_fresh(struct model *m, const struct m_socket *reads)
+{
+	const struct m_socket *ms;
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		if (ms->fresh != NULL && ms->fresh != reads && !ms->closed &&
+		    ms->s != NULL && ms->state >= M_BOUND &&
+		    ms->last_refusal == 0 && ms->queued > 0 &&
+		    dgram_get_send_queue_count(ms->s) > 0)
+			m_fail(m, "socket %u is not flushed in time", i);
+	}
+}
+
 static void
 received(struct model *m, struct m_socket *ms, const struct sim_event *e)
 {
@@ -548,6 +581,7 @@ received(struct model *m, struct m_socket *ms, const struct sim_event *e)
 		m_fail(m, "socket %u reads, and must not", ms->slot);
 		return;
 	}
+	check_fresh(m, ms);
 	if (e->result < 0) {
 		if (e->result != -EAGAIN)
 			receive_error(ms, e->result);
@@ -557,6 +591,7 @@ received(struct model *m, struct m_socket *ms, const struct sim_event *e)
 		m_fail(m, "socket %u reads too much at once", ms->slot);
 		return;
 	}
+	ms->read = true;
 	ms->recv_error = 0;
 	rx = &ms->rx[ms->nrx++];
 	rx->tag = e->tag;
@@ -580,15 +615,63 @@ find_socket(struct model *m, int fd)
 	return ms;
 }
 
+/* `listening` or `connect` should have been told by now. */
+static bool
+is_state_overdue(const struct m_socket *ms)
+{
+	uint64_t turn = ms->m->turn;
+
+	return (ms->owes_listening && ms->listening_turn < turn &&
+	    (ms->events & M_EV_LISTENING) != 0 &&
+	    ms->events_turn < ms->listening_turn) ||
+	    (ms->owes_connect && ms->connect_turn < turn &&
+	    (ms->events & M_EV_CONNECT) != 0 &&
+	    ms->events_turn < ms->connect_turn);
+}
+
+/* Nothing that could be done now is left for after the wait. */
+static void
+check_wait(struct model *m, int64_t timeout_ns)
+{
+	const struct m_socket *ms;
+	const struct m_op *op;
+	unsigned i;
+
+	m->visited = NULL;
+	m->waited = true;
+	if (timeout_ns == 0)
+		return;
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		if (!m_may_touch(ms))
+			continue;
+		if (ms->closed || is_state_overdue(ms))
+			m_fail(m, "waits, but socket %u owes an event", i);
+		for (op = ms->known.head; op != NULL; op = op->next) {
+			if (!op->silent)
+				m_fail(m, "waits, but socket %u owes", i);
+		}
+		if (!ms->closed && ms->state >= M_BOUND &&
+		    ms->last_refusal == 0 &&
+		    dgram_get_send_queue_count(ms->s) > 0)
+			m_fail(m, "waits, but socket %u can send", i);
+	}
+}
+
 void
 m_observe(struct sim *sim, struct sim_event *e)
 {
 	struct model *m = sim->arg;
-	struct m_socket *ms = find_socket(m, e->fd);
+	struct m_socket *ms;
 
 	if (m->failed)
 		return;
-	m->activity++;
+	if (e->what == SIM_WAIT) {
+		check_wait(m, (int64_t)e->tag);
+		return;
+	}
+	ms = find_socket(m, e->fd);
+	m->activity += e->result != -EAGAIN;
 	mix(m, (uint64_t)e->what << 40 ^ (uint64_t)(unsigned)e->result << 8 ^
 	    (unsigned)e->fd);
 	if (ms == NULL)
@@ -743,6 +826,21 @@ forget(struct m_socket *ms)
 	ms->fd = -1;
 }
 
+/* Nobody has removed the path of another. */
+static void
+check_paths(struct model *m)
+{
+	const struct m_socket *ms;
+	unsigned i;
+
+	for (i = 0; i < M_SOCKETS && !m->freeing; i++) {
+		ms = &m->sockets[i];
+		if (ms->s != NULL && !ms->closed && !ms->ending &&
+		    ms->owns_path && sim_has_file(&m->sim, ms->path) != 1)
+			m_fail(m, "the path of socket %u is gone", i);
+	}
+}
+
 void
 m_closed(struct m_socket *ms)
 {
@@ -766,6 +864,7 @@ m_closed(struct m_socket *ms)
 	if (ms->owns_path && sim_has_file(&ms->m->sim, ms->path) != 0)
 		m_fail(ms->m, "socket %u left its path", ms->slot);
 	ms->owns_path = false;
+	check_paths(ms->m);
 	ms->close_fns = ((ms->events & M_EV_CLOSE) != 0) + ms->end_fn +
 	    ms->close_fn;
 }
@@ -899,6 +998,7 @@ called(struct m_socket *ms, const char *what, int a)
 		m_sync(&m->sockets[i]);
 
 	m->activity++;
+	m->visited = ms;
 	m->report.events++;
 	m_trace(m, what, (int)ms->slot, a, 0);
 	if (m->in_call)
@@ -907,20 +1007,6 @@ called(struct m_socket *ms, const char *what, int a)
 	if (!m->in_turn && !m->freeing)
 		m_fail(m, "%s of socket %u, but the loop does not run", what,
 		    ms->slot);
-}
-
-/* `listening` or `connect` should have been told by now. */
-static bool
-is_state_overdue(const struct m_socket *ms)
-{
-	uint64_t turn = ms->m->turn;
-
-	return (ms->owes_listening && ms->listening_turn < turn &&
-	    (ms->events & M_EV_LISTENING) != 0 &&
-	    ms->events_turn < ms->listening_turn) ||
-	    (ms->owes_connect && ms->connect_turn < turn &&
-	    (ms->events & M_EV_CONNECT) != 0 &&
-	    ms->events_turn < ms->connect_turn);
 }
 
 /* An event, which a closed socket has not. */
@@ -977,6 +1063,7 @@ on_connect(struct dgram_socket *s, void *arg)
 		m_fail(ms->m, "connect once more");
 	if (ms->owes_listening && (ms->events & M_EV_LISTENING) != 0 &&
 	    ms->listening_turn <= ms->connect_turn &&
+	    ms->events_turn < ms->listening_turn &&
 	    ms->listening_turn < ms->m->turn)
 		m_fail(ms->m, "connect before listening");
 	ms->owes_connect = false;
@@ -1362,7 +1449,67 @@ m_turn_begins(struct model *m)
 	m->in_turn = true;
 	m->sim.alloc_failures = 0;
 	m->last_activity = m->activity;
+	m->waited = false;
+	m->prev_now = m->last_now;
 	m->last_now = m->sim.now;
+}
+
+/* Could what waits be sent, as far as the network is concerned? */
+static bool
+has_room(struct model *m, const struct m_socket *ms)
+{
+	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
+
+	/* Tried by a timer: check_stuck() sees whether there is one. */
+	if (ms->last_refusal == -EAGAIN && ms->type == DGRAM_UNIX &&
+	    ms->queue.head->v[0].to.family != 0)
+		return false;
+	if (ms->last_refusal != -EAGAIN)
+		return true;
+	return sim_is_writable(&m->sim, ss);
+}
+
+/* What can go on goes on, within a few turns. */
+static void
+check_progress(struct model *m, struct m_socket *ms)
+{
+	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
+	const struct sim_config *c = &m->sim.config;
+	const struct m_op *op;
+	bool could, late;
+
+	/* A turn need not wait. */
+	if (c->fail[SIM_SET] != 0 || c->fail[SIM_ALLOC] != 0 || ss == NULL ||
+	    !m->waited)
+		return;
+	could = ms->queued > 0 && ms->state >= M_BOUND && !ms->attempted &&
+	    has_room(m, ms);
+	ms->stuck = could ? ms->stuck + 1 : 0;
+	ms->attempted = false;
+	could = ss->error != 0 && ms->state == M_CONNECTED &&
+	    ms->type != DGRAM_UNIX;
+	ms->unheard = could ? ms->unheard + 1 : 0;
+	could = ss->head != NULL && ms->receives && !ms->paused && !ms->read &&
+	    (ms->events & M_EV_MESSAGE) != 0 && c->fail[SIM_RECV] == 0;
+	ms->unread = could ? ms->unread + 1 : 0;
+	ms->read = false;
+	if (ms->stuck <= 1 && ms->unread <= 1)
+		ms->moved_at = m->sim.now;
+	/* Some things wait for a timer. */
+	late = m->sim.now - ms->moved_at > STUCK_NS;
+	if ((ms->stuck > STUCK_TURNS && (late ||
+	    ms->last_refusal == -EAGAIN)) || ms->unheard > STUCK_TURNS ||
+	    (ms->unread > STUCK_TURNS && late))
+		m_fail(m, "socket %u is stuck: %u turns not sending, %u not "
+		    "fetching an error, %u not reading", ms->slot, ms->stuck,
+		    ms->unheard, ms->unread);
+	for (op = ms->queue.head; op != NULL && ms->last_refusal != 0;
+	    op = op->next) {
+		if (op->pos < op->n && op->v[op->pos].deadline != 0 &&
+		    op->v[op->pos].deadline + LATE_NS <= m->prev_now &&
+		    op->turn_queued + 1 < m->turn)
+			m_fail(m, "socket %u: what is late waits", ms->slot);
+	}
 }
 
 /* What was owed before this turn began has been told in it. */
@@ -1390,7 +1537,8 @@ check_told(struct model *m, struct m_socket *ms)
 		op_free(m, op);
 	}
 	if (ms->closed) {
-		if (ms->closed_turn + CLOSE_TURNS < m->turn)
+		if (ms->close_fns > 0 &&
+		    ms->closed_turn + CLOSE_TURNS <= m->turn)
 			m_fail(m, "socket %u: close is overdue", ms->slot);
 		return;
 	}
@@ -1418,6 +1566,7 @@ check_told(struct model *m, struct m_socket *ms)
 			    ms->slot);
 		ms->nnotes = ms->told_notes = 0;
 	}
+	check_progress(m, ms);
 	if (!ms->must_drain || ms->queued > 0 || ms->known.head != NULL)
 		return;
 	if (ms->must_drain_turn == 0)
@@ -1451,8 +1600,10 @@ is_alive(const struct model *m, bool *maybe)
 			continue;
 		*maybe = *maybe || ms->owes_listening || ms->owes_connect;
 		sure = sure || ms->closed || (ms->owes_listening &&
-		    (ms->events & M_EV_LISTENING) != 0) ||
-		    (ms->owes_connect && (ms->events & M_EV_CONNECT) != 0) ||
+		    (ms->events & M_EV_LISTENING) != 0 &&
+		    ms->events_turn < ms->listening_turn) ||
+		    (ms->owes_connect && (ms->events & M_EV_CONNECT) != 0 &&
+		    ms->events_turn < ms->connect_turn) ||
 		    (ms->receives && !ms->unrefd) ||
 		    ms->queued > 0;
 		for (op = ms->known.head; op != NULL; op = op->next)
@@ -1560,7 +1711,8 @@ m_turn_ends(struct model *m, int timeout, int r)
 		m_fail(m, "dgram_loop_run_once() says %d", r);
 	if (timeout == 0 || r == 0)
 		return;
-	if (m->activity != m->last_activity || m->sim.now != m->last_now)
+	if (m->activity != m->last_activity ||
+	    m->sim.now - m->last_now > SHORT_NS)
 		m->idle = 0;
 	else if (++m->idle > IDLE_MOST)
 		m_fail(m, "the loop spins");
@@ -1586,6 +1738,7 @@ m_begin(struct model *m)
 	m->posts_made = m->posts_run = 0;
 	m->idle = 0;
 	m->stray_turn = 0;
+	m->visited = NULL;
 	m->freeing = false;
 	m->report.episodes++;
 }

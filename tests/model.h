@@ -89,6 +89,7 @@ struct m_op {
 	bool late;			/* some of it was: out of order */
 	int status;
 	uint64_t turn;			/* when it became known */
+	uint64_t turn_queued;
 	uint64_t refused_at;		/* the first ENOBUFS; 0: none */
 	size_t n, pos, went;
 	struct m_datagram one, *v;
@@ -119,7 +120,7 @@ struct m_socket {
 	int type, family;
 	enum m_state state;
 	bool receives, ending, closed, paused, unrefd, adopted, no_remote;
-	bool close_told;
+	bool close_told, port_lost;
 	int fd;				/* -1: none */
 	struct dgram_addr addr;		/* where others reach it; len 0 */
 	char path[SIM_PATH];		/* that it has bound */
@@ -136,6 +137,12 @@ struct m_socket {
 	int pending;			/* an ICMP error; the head goes again */
 	int last_refusal;		/* of the head: -EAGAIN, -ENOBUFS */
 	bool refused_now;		/* in this call */
+	bool attempted, read;		/* in this turn */
+	unsigned stuck, unheard, unread;	/* turns that it could, but did
+					   not: send, fetch an error, read */
+	uint64_t moved_at;		/* when it could not, or did */
+	bool goes_first;		/* in dgram_loop_free(): it can send */
+	struct m_socket *fresh;		/* from a callback of that one */
 	uint64_t notes_turn;
 	int error_now;			/* an error that is told at once */
 	int recv_error;
@@ -195,11 +202,15 @@ struct model {
 	struct m_socket *of_fd[SIM_FDS];
 	struct m_socket *current;	/* of the call that is made */
 	struct m_try *trying;
+	struct m_socket *visited;	/* whose messages are delivered */
+	unsigned fds_at_free;
 	struct m_timer timers[M_TIMERS];
 	unsigned posts_made, posts_run;
 	bool stop_asked;
 	unsigned idle;			/* turns in which nothing happened */
-	uint64_t activity, last_activity, last_now;
+	uint64_t activity, last_activity;
+	bool waited;			/* in this turn */
+	uint64_t prev_now, last_now;	/* when the last two turns began */
 
 	struct m_op ops[M_OPS], *free_ops;
 	uint32_t next_id;

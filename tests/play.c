@@ -46,7 +46,9 @@ any_socket(struct model *m)
 static void
 path_of(unsigned k, char *path)
 {
-	snprintf(path, SIM_PATH, "/s/%u", k % 10);
+	/* Addresses of both sizes. */
+	snprintf(path, SIM_PATH, (k & 1) != 0 ? "/s/%u" :
+	    "/a/directory/with/a/long/name/%u", k % 10);
 }
 
 /* Host 0 is the wildcard, 1 the loopback, others of 10/8, -1 is not routed. */
@@ -402,6 +404,8 @@ do_end(struct model *m, struct m_socket *ms)
 	}
 	r = dgram_end(ms->s, with_fn ? m_end_fn : NULL, ms);
 	m_leave(m, "end", ms, with_fn, r);
+	if (r == 0)
+		m_flushed(ms);
 	m_sync(ms);
 	m_expect(m, r, ended ? NOT_RUNNING : 0);
 }
@@ -537,6 +541,7 @@ do_connect(struct model *m, struct m_socket *ms)
 		m_expect(m, r, expected);
 	if (r < 0)
 		return;
+	m_flushed(ms);
 	if (sim_has_failed(&m->sim, SIM_CONNECT, 0))
 		m_fail(m, "connected, but the system has refused it");
 	m_connected(ms);
@@ -546,9 +551,13 @@ static void
 do_disconnect(struct model *m, struct m_socket *ms)
 {
 	int r, expected = 0;
+	struct sim_socket *ss;
+	unsigned port;
 	bool ending;
 
 	m_enter(m, ms);
+	ss = ms->closed ? NULL : sim_socket(&m->sim, ms->fd);
+	port = ss != NULL ? ss->local.port : 0;
 	if (ms->closed || ms->state != M_CONNECTED)
 		expected = NOT_CONNECTED;
 	ending = ms->ending;
@@ -564,6 +573,10 @@ do_disconnect(struct model *m, struct m_socket *ms)
 	m_sync(ms);
 	if (has_ended(ms, ending, r))
 		return;
+	ms->port_lost = ms->port_lost || (r < 0 && ms->state == M_BOUND &&
+	    expected == 0);
+	if (r == 0 && !ms->closed && ss->local.port != port && !ms->port_lost)
+		m_fail(m, "disconnected, and without its port");
 	if (expected != 0 || r == 0 ||
 	    !m_is_injected(m, r, BIT(SIM_CONNECT) | BIT(SIM_BIND)))
 		m_expect(m, r, expected);
@@ -1171,7 +1184,8 @@ do_network(struct model *m, struct m_socket *ms)
 		for (p = m_percent(m, 95) ? 1 : m_below(m, 60); p > 0; p--)
 			(void)sim_inject(&m->sim, &from, &ms->addr,
 			    m->pattern + offset, size, offset);
-	} else if (p < 90 && !ms->closed && ms->fd >= 0) {
+	} else if (p < 90 && ms->type != DGRAM_UNIX && !ms->closed &&
+	    ms->fd >= 0) {
 		sim_error(&m->sim, ms->fd, p < 86 ? ECONNREFUSED :
 		    EHOSTUNREACH);
 	} else if (p < 92) {
@@ -1297,6 +1311,8 @@ new_loop(struct model *m)
 	c->loss = m_percent(m, 50) ? SIM_PERCENT(3) : 0;
 	c->duplicate = m_percent(m, 30) ? SIM_PERCENT(3) : 0;
 	c->late = m_percent(m, 30) ? SIM_PERCENT(5) : 0;
+	i = m_below(m, 10);
+	c->nobufs = i == 0 ? SIM_PERCENT(20) : i == 1 ? SIM_PERCENT(90) : 0;
 	c->spurious = m_percent(m, 30) ? SIM_PERCENT(3) : 0;
 	/* The emulation of the other hides failures, which are followed here. */
 	c->no_recvmmsg = m_percent(m, 15);
@@ -1316,6 +1332,9 @@ new_loop(struct model *m)
 	m_expect(m, r, 0);
 	for (i = 0; faults && i < SIM_NCALLS; i++)
 		c->fail[i] = m_percent(m, 60) ? SIM_PERCENT(1) : 0;
+	/* And errors that do not go away at once. */
+	if (faults && m_percent(m, 20))
+		c->fail[SIM_RECV] = SIM_PERCENT(40);
 	return r == 0;
 }
 
@@ -1328,7 +1347,7 @@ run_out(struct model *m)
 	int r;
 
 	memset(m->sim.config.fail, 0, sizeof(m->sim.config.fail));
-	m->sim.config.spurious = 0;
+	m->sim.config.spurious = m->sim.config.nobufs = 0;
 	m->quiet = true;
 	for (i = 0; i < M_TIMERS; i++) {
 		if (m->timers[i].m != NULL)
@@ -1353,6 +1372,7 @@ run_out(struct model *m)
 static void
 free_loop(struct model *m)
 {
+	struct m_socket *ms;
 	unsigned i;
 
 	if (m_percent(m, 50))
@@ -1367,8 +1387,15 @@ free_loop(struct model *m)
 	m_turn_begins(m);
 	m->in_turn = false;
 	m->freeing = true;
-	for (i = 0; i < M_SOCKETS; i++)
-		m->sockets[i].refused_now = false;
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		ms->refused_now = false;
+		/* If no post can close one before. */
+		ms->goes_first = ms->s != NULL && !ms->closed &&
+		    ms->queued > 0 && ms->last_refusal == 0 &&
+		    ms->state >= M_BOUND && m->posts_made == m->posts_run;
+	}
+	m->fds_at_free = sim_open_fds(&m->sim);
 	m_expect(m, dgram_loop_free(m->l), 0);
 	m->freeing = false;
 	m_end(m);

@@ -385,14 +385,15 @@ of_serial(struct sim *sim, int fd, uint32_t serial)
 
 /* The socket of AF_UNIX with this serial, or NULL. */
 static struct sim_socket *
-find_serial(struct sim *sim, uint32_t serial)
+find_serial(const struct sim *sim, uint32_t serial)
 {
+	union { const struct sim_socket *c; struct sim_socket *v; } u;
 	int i;
 
 	for (i = 0; i < sim->nfds; i++) {
-		if (sim->sockets[i].serial == serial &&
-		    sim->sockets[i].family != 0)
-			return &sim->sockets[i];
+		u.c = &sim->sockets[i];
+		if (u.c->serial == serial && u.c->family != 0)
+			return u.v;
 	}
 	return NULL;
 }
@@ -597,7 +598,7 @@ check_udp(struct sim *sim, struct sim_socket *s, const struct sim_name *to,
 		return -EINVAL;
 	if (!is_routed(to))
 		return -ENETUNREACH;
-	if (sim->now < sim->nobufs_until)
+	if (sim->now < sim->nobufs_until || chance(sim, sim->config.nobufs))
 		return -ENOBUFS;
 	if (s->on_the_way > 0 && s->on_the_way + size > sim->config.send_bytes)
 		return -EAGAIN;
@@ -1257,8 +1258,8 @@ poller_set(struct dgi_poller *p, const struct dgi_interest *w, unsigned have,
 	return 0;
 }
 
-static bool
-is_writable(struct sim *sim, const struct sim_socket *s)
+bool
+sim_is_writable(const struct sim *sim, const struct sim_socket *s)
 {
 	const struct sim_socket *peer;
 
@@ -1281,7 +1282,7 @@ ready(struct sim *sim, const struct sim_socket *s)
 		e |= DGI_ERROR | DGRAM_READABLE;
 	if (s->head != NULL)
 		e |= DGRAM_READABLE;
-	if ((s->want & DGRAM_WRITABLE) != 0 && is_writable(sim, s))
+	if ((s->want & DGRAM_WRITABLE) != 0 && sim_is_writable(sim, s))
 		e |= DGRAM_WRITABLE;
 	return e & (s->want | DGI_ERROR);
 }
@@ -1331,10 +1332,14 @@ poller_wait(struct dgi_poller *p, int64_t timeout_ns, struct dgi_report *out,
     int max)
 {
 	struct sim *sim = of_poller(p);
+	struct sim_event e = { .what = SIM_WAIT, .fd = -1,
+	    .tag = (uint64_t)timeout_ns };
 	uint64_t end, next;
 	int n;
 
 	sim->counts.waits++;
+	if (sim->observe != NULL)
+		sim->observe(sim, &e);
 	sim->now += sim->config.call_ns;
 	if (chance(sim, sim->config.spurious))
 		return tell_lies(sim, out);

@@ -52,7 +52,7 @@
 #define SIM_FD		100
 #define SIM_FDS		64
 #define SIM_FILES	16
-#define SIM_PATH	24
+#define SIM_PATH	40
 #define SIM_FAILURES	16		/* that are remembered */
 
 /* Chances are of 65536. */
@@ -71,6 +71,7 @@ struct sim_config {
 					   datagram that is not there */
 	unsigned fail[SIM_NCALLS];	/* a call fails, with one of the errors
 					   that it is known for */
+	unsigned nobufs;		/* a send by udp is -ENOBUFS */
 	bool no_recvmmsg, no_sendmmsg;	/* -ENOSYS */
 	uint64_t delay_ns;		/* on the way */
 	uint64_t call_ns;		/* each send or receive takes this */
@@ -79,11 +80,12 @@ struct sim_config {
 	size_t send_bytes;		/* of a sender, on the way */
 };
 
-enum sim_what { SIM_SENT, SIM_RECEIVED, SIM_ERROR };
+enum sim_what { SIM_SENT, SIM_RECEIVED, SIM_ERROR, SIM_WAIT };
 
 /* Something passed between the program and the network. */
 struct sim_event {
-	enum sim_what what;		/* ERROR: SO_ERROR was asked for */
+	enum sim_what what;		/* ERROR: SO_ERROR was asked for; WAIT:
+					   a wait begins */
 	int fd;
 	bool first;			/* SENT: of its call */
 	int result;			/* bytes, or -errno */
@@ -92,7 +94,8 @@ struct sim_event {
 	const struct sockaddr *addr;	/* to or from whom; NULL: the peer */
 	socklen_t len;
 	uint64_t tag;			/* SENT: set it, and it goes with the
-					   datagram.  RECEIVED: what it was */
+					   datagram.  RECEIVED: what it was.
+					   WAIT: the timeout, ns */
 	size_t size;			/* RECEIVED: of the whole datagram */
 };
 
@@ -219,6 +222,7 @@ void	sim_remove_file(struct sim *, const char *path);
 int	sim_has_file(const struct sim *, const char *path);
 /* The socket of this number, or NULL. */
 struct sim_socket	*sim_socket(struct sim *, int fd);
+bool	sim_is_writable(const struct sim *, const struct sim_socket *);
 /* Descriptors that are open. */
 unsigned	sim_open_fds(const struct sim *);
 /* Nothing is on its way, nor will be by itself. */

@@ -22,6 +22,8 @@
 /* Waits in a row that end at once for nothing. */
 #define IDLE_MOST	64
 #define SHORT_NS	100000u
+/* Sends in a row that are tried when nothing has said that there is room. */
+#define FUTILE_MOST	16
 
 static void
 mix(struct model *m, uint64_t v)
@@ -127,6 +129,7 @@ m_op_new(struct model *m, struct m_socket *ms, size_t n)
 	op->slot = (uint8_t)ms->slot;
 	op->silent = op->reply = op->arena = false;
 	op->known = op->late = false;
+	op->name = 0;
 	op->refused_at = 0;
 	op->n = n;
 	op->pos = op->went = 0;
@@ -135,8 +138,8 @@ m_op_new(struct model *m, struct m_socket *ms, size_t n)
 	return op;
 }
 
-static void
-op_free(struct model *m, struct m_op *op)
+void
+m_op_free(struct model *m, struct m_op *op)
 {
 	if (op->batch != NULL) {
 		op->batch->next = m->free_batches;
@@ -180,6 +183,24 @@ m_push(struct m_socket *ms, struct m_op *op)
 }
 
 void
+m_park(struct m_socket *ms, struct m_op *op, unsigned name)
+{
+	struct m_name *nm = &ms->names[name];
+
+	append(&nm->parked, op);
+	ms->parked++;
+	ms->queued++;
+	ms->bytes += op->one.size;
+	ms->sums.accepted++;
+	if (nm->looking)
+		return;
+	nm->looking = true;
+	nm->asked = false;
+	nm->turn = ms->m->turn;
+	nm->seq = ms->m->look_ups++;
+}
+
+void
 m_take_back(struct model *m, struct m_socket *ms, struct m_op *op)
 {
 	struct m_op *next;
@@ -196,7 +217,7 @@ m_take_back(struct model *m, struct m_socket *ms, struct m_op *op)
 			ms->bytes -= op->v[i].size;
 		ms->queued -= op->n;
 		ms->sums.accepted -= op->n;
-		op_free(m, op);
+		m_op_free(m, op);
 	}
 }
 
@@ -209,7 +230,7 @@ set_known(struct m_socket *ms, struct m_op *op, int status)
 	op->status = status;
 	op->turn = ms->m->turn;
 	if (op->silent && (status >= 0 || op->reply || ms->closed))
-		op_free(ms->m, op);
+		m_op_free(ms->m, op);
 	else
 		append(&ms->known, op);
 }
@@ -382,7 +403,7 @@ gives_up(struct model *m, struct m_socket *ms)
 {
 	uint64_t now = m->in_turn || m->freeing ? dgram_loop_now(m->l) :
 	    m->sim.now;
-	size_t left = dgram_get_send_queue_count(ms->s);
+	size_t left = dgram_get_send_queue_count(ms->s) - ms->parked;
 	struct m_op *op = ms->queue.head;
 
 	if (ms->type == DGRAM_UNIX)
@@ -420,6 +441,50 @@ skip(struct model *m, struct m_socket *ms, const struct sim_event *e)
 	return op;
 }
 
+void
+m_answer(struct m_socket *ms, struct m_name *nm, int status,
+    const struct sim_name *to)
+{
+	struct model *m = ms->m;
+	struct m_op *op;
+
+	nm->looking = false;
+	if (nm->asked)
+		m->old_ids[m->nold++ % M_OLD_IDS] = nm->id;
+	while ((op = nm->parked.head) != NULL) {
+		unlink_op(&nm->parked, op);
+		ms->parked--;
+		if (status == 0 && ms->state != M_CONNECTED) {
+			op->one.to.family = to->family;
+			op->one.to.u = to->u;
+			append(&ms->queue, op);
+			op->turn_queued = m->turn;
+		} else {
+			if (status < 0 && status != -ECANCELED)
+				op->name = (char)('0' + (nm - ms->names));
+			step(ms, op, status == 0 ? -EISCONN : status);
+		}
+	}
+}
+
+/* Look-ups that are cut off, in the order in which they began. */
+static void
+cancel_names(struct m_socket *ms)
+{
+	struct m_name *nm, *first;
+
+	do {
+		first = NULL;
+		for (nm = ms->names; nm < ms->names + M_NAMES; nm++) {
+			if (nm->looking &&
+			    (first == NULL || nm->seq < first->seq))
+				first = nm;
+		}
+		if (first != NULL)
+			m_answer(ms, first, -ECANCELED, NULL);
+	} while (first != NULL);
+}
+
 /* The operation whose next datagram has the earliest deadline, which is over. */
 static struct m_op *
 find_late(struct m_socket *ms)
@@ -453,12 +518,17 @@ drop_late(struct m_socket *ms, size_t count)
 	struct m_op *op;
 
 	while (count < ms->queued && !m->failed) {
-		if ((op = find_late(ms)) != NULL) {
+		op = NULL;
+		if (!m->borrowed || m->sim.alloc_failures == 0)
+			op = find_late(ms);
+		if (op != NULL) {
 			if (op == ms->queue.head)
 				tell_pending(ms);
 			step(ms, op, -ETIMEDOUT);
 		} else if ((op = find_uncopied(ms)) != NULL) {
 			step(ms, op, -ENOMEM);
+		} else if ((op = find_late(ms)) != NULL) {
+			step(ms, op, -ETIMEDOUT);
 		} else {
 			m_fail(m, "socket %u: %zu wait, not %zu", ms->slot,
 			    count, ms->queued);
@@ -490,6 +560,21 @@ m_flushed(struct m_socket *ms)
 	}
 }
 
+/* It is tried, and tried again, though the network has said when to. */
+static void
+check_futile(struct model *m, struct m_socket *ms)
+{
+	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
+	const struct m_op *op = ms->queue.head;
+
+	if (m->in_call || m->freeing || ms->last_refusal != -EAGAIN ||
+	    (ms->type == DGRAM_UNIX && op->v[op->pos].to.family != 0) ||
+	    sim_is_writable(&m->sim, ss) || m->sim.config.fail[SIM_ALLOC] != 0)
+		ms->futile = 0;
+	else if (++ms->futile > FUTILE_MOST)
+		m_fail(m, "socket %u sends while there is no room", ms->slot);
+}
+
 static void
 sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 {
@@ -500,6 +585,10 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 		try_sent(m, ms, e);
 		return;
 	}
+	/* When a loop is freed, look-ups end before the first socket does. */
+	if (m->freeing && ms->parked > 0 &&
+	    dgram_get_send_queue_count(ms->s) <= ms->queued - ms->parked)
+		cancel_names(ms);
 	op = skip(m, ms, e);
 	/* Those behind that were dropped before what went now. */
 	if (!m->in_call && e->first && ms->queued >
@@ -522,6 +611,7 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 	ms->last_refusal = 0;
 	ms->refused_now = false;
 	if (e->result >= 0) {
+		ms->futile = 0;
 		if ((size_t)e->result != op->v[op->pos].size)
 			m_fail(m, "a datagram was sent in part");
 		step(ms, op, e->result);
@@ -532,6 +622,7 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 	    (e->result == -ENOBUFS && !gives_up(m, ms))) {
 		ms->last_refusal = e->result;
 		ms->refused_now = true;
+		check_futile(m, ms);
 	} else if (before == 0 && is_icmp(ms, e->result)) {
 		ms->pending = e->result;
 	} else {
@@ -566,8 +657,8 @@ check_fresh(struct model *m, const struct m_socket *reads)
 		ms = &m->sockets[i];
 		if (ms->fresh != NULL && ms->fresh != reads && !ms->closed &&
 		    ms->s != NULL && ms->state >= M_BOUND &&
-		    ms->last_refusal == 0 && ms->queued > 0 &&
-		    dgram_get_send_queue_count(ms->s) > 0)
+		    ms->last_refusal == 0 && ms->queued > ms->parked &&
+		    dgram_get_send_queue_count(ms->s) > ms->parked)
 			m_fail(m, "socket %u is not flushed in time", i);
 	}
 }
@@ -653,7 +744,7 @@ check_wait(struct model *m, int64_t timeout_ns)
 		}
 		if (!ms->closed && ms->state >= M_BOUND &&
 		    ms->last_refusal == 0 &&
-		    dgram_get_send_queue_count(ms->s) > 0)
+		    dgram_get_send_queue_count(ms->s) > ms->parked)
 			m_fail(m, "waits, but socket %u can send", i);
 	}
 }
@@ -847,6 +938,7 @@ m_closed(struct m_socket *ms)
 	struct m_op *op, *next;
 
 	m_fail_queue(ms, -ECANCELED, false);
+	cancel_names(ms);
 	ms->closed = true;
 	ms->ending = false;
 	ms->closed_turn = ms->m->turn;
@@ -858,7 +950,7 @@ m_closed(struct m_socket *ms)
 		next = op->next;
 		if (op->silent) {
 			unlink_op(&ms->known, op);
-			op_free(ms->m, op);
+			m_op_free(ms->m, op);
 		}
 	}
 	if (ms->owns_path && sim_has_file(&ms->m->sim, ms->path) != 0)
@@ -896,6 +988,7 @@ m_sync(struct m_socket *ms)
 	count = dgram_get_send_queue_count(ms->s);
 	fd = dgram_fileno(ms->s);
 	if (m->freeing && fd == DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING) {
+		cancel_names(ms);
 		m_flushed(ms);
 		m_closed(ms);
 		return;
@@ -979,12 +1072,12 @@ settle(struct model *m)
 
 	if (!m->borrowed)
 		return;
-	m->borrowed = false;
 	for (i = 0; i < M_SOCKETS; i++) {
 		m_sync(&m->sockets[i]);
 		for (op = m->sockets[i].queue.head; op != NULL; op = op->next)
 			op->arena = false;
 	}
+	m->borrowed = false;
 }
 
 /* Any callback of a socket. */
@@ -1157,7 +1250,7 @@ drop_silent(struct m_socket *ms, const struct m_op *until)
 			m_fail(m, "socket %u: a failure was not told",
 			    ms->slot);
 		unlink_op(&ms->known, op);
-		op_free(m, op);
+		m_op_free(m, op);
 	}
 }
 
@@ -1172,6 +1265,16 @@ check_order(struct m_socket *ms, const struct m_op *until)
 			m_fail(ms->m, "socket %u: completions out of order",
 			    ms->slot);
 	}
+}
+
+/* Was it the name, and which? */
+static bool
+is_failure_of(const struct m_op *op, const struct dgram_error *e)
+{
+	if (op->name == 0)
+		return e->kind == DGRAM_IN_SEND && e->host == NULL;
+	return e->kind == DGRAM_IN_LOOKUP && e->host != NULL &&
+	    e->host[5] == op->name && strcmp(e->syscall, "getaddrinfo") == 0;
 }
 
 static struct m_op *
@@ -1199,9 +1302,12 @@ failed_send(struct m_socket *ms, const struct dgram_error *e)
 		    dgram_err_name(e->status));
 		return;
 	}
+	if (!is_failure_of(op, e))
+		m_fail(ms->m, "socket %u: the error tells of another",
+		    ms->slot);
 	drop_silent(ms, op);
 	unlink_op(&ms->known, op);
-	op_free(ms->m, op);
+	m_op_free(ms->m, op);
 }
 
 static void
@@ -1218,14 +1324,15 @@ on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
 		    (is_icmp(ms, e->status) ? DGRAM_IN_ICMP : DGRAM_IN_RECEIVE))
 			m_fail(m, "socket %u: another error", ms->slot);
 		ms->error_now = 0;
-	} else if (e->kind == DGRAM_IN_SEND) {
+	} else if (e->kind == DGRAM_IN_SEND || e->kind == DGRAM_IN_LOOKUP) {
 		failed_send(ms, e);
 	} else if (e->kind == DGRAM_IN_ICMP && ms->told_notes < ms->nnotes &&
 	    ms->notes[ms->told_notes] == e->status) {
 		if (++ms->told_notes == ms->nnotes)
 			ms->told_notes = ms->nnotes = 0;
 		ms->notes_turn = m->turn;
-	} else if (e->kind != DGRAM_IN_ICMP || !may_differ(ms)) {
+	} else if (e->kind != DGRAM_IN_ICMP ||
+	    (!may_differ(ms) && !is_unsure(ms))) {
 		m_fail(m, "socket %u: error %s of kind %d out of nowhere",
 		    ms->slot, dgram_err_name(e->status), e->kind);
 	}
@@ -1242,7 +1349,7 @@ on_drain(struct dgram_socket *s, void *arg)
 		m_fail(ms->m, "socket %u: drain, but nothing was refused",
 		    ms->slot);
 	else
-		ms->drains = ms->drains > 1;
+		ms->drains--;
 	ms->must_drain = false;
 	act(ms, NULL, 0);
 }
@@ -1333,8 +1440,11 @@ expire(struct m_socket *ms, struct m_op *op)
 {
 	while (!op->known && is_late(ms, op))
 		step(ms, op, -ETIMEDOUT);
-	if (!op->known && op->n == 0)
+	if (!op->known && op->n == 0) {
+		/* Nobody has seen when. */
+		op->late = true;
 		set_known(ms, op, 0);
+	}
 }
 
 void
@@ -1372,12 +1482,43 @@ m_done(struct dgram_socket *s, int status, void *arg)
 		    ms->slot, status, dgram_err_name(status), op->status,
 		    dgram_err_name(op->status));
 	r = dgram_last_error(s, &e);
-	if (status < 0 ? r != 0 || e.status != status : r != -ENOENT)
+	if (status < 0 ? r != 0 || e.status != status ||
+	    !is_failure_of(op, &e) : r != -ENOENT)
 		m_fail(m, "socket %u: another last error", ms->slot);
 	if (op->batch != NULL)
 		check_results(m, op);
 	unlink_op(&ms->known, op);
-	op_free(m, op);
+	m_op_free(m, op);
+	act(ms, NULL, 0);
+}
+
+void
+m_lookup(struct dgram_socket *s, uint64_t id, const char *host, int family,
+    void *arg)
+{
+	struct m_socket *ms = arg;
+	struct model *m = ms->m;
+	struct m_name *nm;
+
+	called(ms, "- lookup", host[5] - '0');
+	m_sync(ms);
+	if (ms->s != s || ms->closed || family != ms->family ||
+	    strncmp(host, "host-", 5) != 0 || host[5] < '0' ||
+	    host[5] >= '0' + M_NAMES) {
+		m_fail(m, "socket %u: it is asked for %s", ms->slot, host);
+		return;
+	}
+	nm = &ms->names[host[5] - '0'];
+	if (!nm->looking || nm->asked)
+		m_fail(m, "socket %u: %s is asked for twice", ms->slot, host);
+	m->report.look_ups++;
+	nm->asked = true;
+	nm->id = id;
+	if (!m->failed && !m->quiet && m_below(m, 100) < 30) {
+		m->in_callback++;
+		m_play_answer(m, ms, nm);
+		m->in_callback--;
+	}
 	act(ms, NULL, 0);
 }
 
@@ -1482,7 +1623,7 @@ check_progress(struct model *m, struct m_socket *ms)
 	if (c->fail[SIM_SET] != 0 || c->fail[SIM_ALLOC] != 0 || ss == NULL ||
 	    !m->waited)
 		return;
-	could = ms->queued > 0 && ms->state >= M_BOUND && !ms->attempted &&
+	could = ms->queued > ms->parked && ms->state >= M_BOUND && !ms->attempted &&
 	    has_room(m, ms);
 	ms->stuck = could ? ms->stuck + 1 : 0;
 	ms->attempted = false;
@@ -1517,7 +1658,14 @@ static void
 check_told(struct model *m, struct m_socket *ms)
 {
 	struct m_op *op, *next;
+	unsigned i;
 
+	for (i = 0; i < M_NAMES; i++) {
+		if (ms->names[i].looking && !ms->names[i].asked &&
+		    ms->names[i].turn < m->turn)
+			m_fail(m, "socket %u: a name is not asked for",
+			    ms->slot);
+	}
 	for (op = ms->known.head; op != NULL; op = next) {
 		next = op->next;
 		if (op->turn == m->turn) {
@@ -1534,7 +1682,7 @@ check_told(struct model *m, struct m_socket *ms)
 		}
 		/* Nobody was there to be told. */
 		unlink_op(&ms->known, op);
-		op_free(m, op);
+		m_op_free(m, op);
 	}
 	if (ms->closed) {
 		if (ms->close_fns > 0 &&
@@ -1559,9 +1707,12 @@ check_told(struct model *m, struct m_socket *ms)
 	if (ms->error_now != 0 && ms->events_turn != m->turn)
 		m_fail(m, "socket %u: an error was not told", ms->slot);
 	ms->error_now = 0;
+	/* As with silent failures: it may be one too many until there are none. */
+	if (ms->nnotes > 0 && is_unsure(ms))
+		ms->unsure_turn = m->turn + 2;
 	if (ms->nnotes > 0 && ms->notes_turn < m->turn) {
-		if ((ms->events & M_EV_ERROR) != 0 &&
-		    ms->events_turn < ms->notes_turn && !may_differ(ms))
+		if ((ms->events & M_EV_ERROR) != 0 && !is_unsure(ms) &&
+		    !may_differ(ms))
 			m_fail(m, "socket %u: an ICMP error was not told",
 			    ms->slot);
 		ms->nnotes = ms->told_notes = 0;
@@ -1736,6 +1887,7 @@ m_begin(struct model *m)
 	memset(m->of_fd, 0, sizeof(m->of_fd));
 	memset(m->timers, 0, sizeof(m->timers));
 	m->posts_made = m->posts_run = 0;
+	memset(m->old_ids, 0, sizeof(m->old_ids));
 	m->idle = 0;
 	m->stray_turn = 0;
 	m->visited = NULL;

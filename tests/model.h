@@ -85,6 +85,7 @@ struct m_op {
 	bool silent;			/* has no completion */
 	bool reply;			/* fails silently, too */
 	bool arena;			/* its bytes were the library's */
+	char name;			/* that was not found; 0: none */
 	bool known;			/* status is: it has left the queue */
 	bool late;			/* some of it was: out of order */
 	int status;
@@ -113,6 +114,17 @@ struct m_sums {
 	uint64_t refused, received, received_bytes, truncated;
 };
 
+#define M_NAMES		3
+#define M_OLD_IDS	8
+
+/* Datagrams of a socket to a name, which is looked up. */
+struct m_name {
+	struct m_queue parked;
+	bool looking, asked;
+	uint64_t id;			/* if asked */
+	uint64_t turn, seq;		/* when it began */
+};
+
 struct m_socket {
 	struct dgram_socket *s;		/* NULL: free slot */
 	struct model *m;
@@ -133,13 +145,16 @@ struct m_socket {
 	unsigned per_call;
 
 	struct m_queue queue, known;
-	size_t queued, bytes;		/* in it */
+	size_t queued, bytes;		/* in it and parked */
+	size_t parked;
+	struct m_name names[M_NAMES];
 	int pending;			/* an ICMP error; the head goes again */
 	int last_refusal;		/* of the head: -EAGAIN, -ENOBUFS */
 	bool refused_now;		/* in this call */
 	bool attempted, read;		/* in this turn */
 	unsigned stuck, unheard, unread;	/* turns that it could, but did
 					   not: send, fetch an error, read */
+	unsigned futile;		/* sends for which there was no room */
 	uint64_t moved_at;		/* when it could not, or did */
 	bool goes_first;		/* in dgram_loop_free(): it can send */
 	struct m_socket *fresh;		/* from a callback of that one */
@@ -206,6 +221,9 @@ struct model {
 	unsigned fds_at_free;
 	struct m_timer timers[M_TIMERS];
 	unsigned posts_made, posts_run;
+	uint64_t old_ids[M_OLD_IDS];	/* of look-ups that are over */
+	unsigned nold;
+	uint64_t look_ups;
 	bool stop_asked;
 	unsigned idle;			/* turns in which nothing happened */
 	uint64_t activity, last_activity;
@@ -217,7 +235,7 @@ struct model {
 	size_t ops_used;
 	bool borrowed;			/* bytes of a message are queued */
 	struct m_batch *free_batches, scratch_batch;
-	char scratch[65536];
+	char scratch[65536 + 16];
 	struct m_trace trace[M_TRACE];
 	unsigned ntrace;
 	struct model_report report;
@@ -260,6 +278,8 @@ void	m_expect(struct model *, int r, int expected);
 bool	m_is_injected(const struct model *, int r, unsigned calls);
 
 struct m_op	*m_op_new(struct model *, struct m_socket *, size_t n);
+/* One that was not accepted. */
+void	m_op_free(struct model *, struct m_op *);
 /* Tentatively, before the call: it may be sent from inside of it. */
 void	m_push(struct m_socket *, struct m_op *);
 /* The call has failed: it and what was pushed behind it never was. */
@@ -288,6 +308,13 @@ extern const struct dgram_events	m_events;
 void	m_done(struct dgram_socket *, int status, void *arg);
 void	m_end_fn(void *arg);
 void	m_close_fn(void *arg);
+/* The user's look-up; and its answer, status 0: to this address. */
+void	m_lookup(struct dgram_socket *, uint64_t id, const char *host,
+	    int family, void *arg);
+void	m_park(struct m_socket *, struct m_op *, unsigned name);
+void	m_answer(struct m_socket *, struct m_name *, int status,
+	    const struct sim_name *to);
+void	m_play_answer(struct model *, struct m_socket *, struct m_name *);
 void	m_on_timer(struct dgram_timer *, void *arg);
 void	m_on_post(void *arg);
 void	m_observe(struct sim *, struct sim_event *);

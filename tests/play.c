@@ -212,6 +212,7 @@ choose_options(struct model *m, struct m_socket *ms, struct dgram_options *o,
 	if (m_percent(m, 10))
 		o->want |= DGRAM_TIME;
 	choose_events(m, ms, ev, 0);
+	o->lookup = m_lookup;
 	o->events = ev;
 	o->arg = ms;
 	ms->no_remote = (o->want & DGRAM_NO_REMOTE) != 0;
@@ -227,7 +228,7 @@ choose_options(struct model *m, struct m_socket *ms, struct dgram_options *o,
 static void
 reset(struct model *m, struct m_socket *ms)
 {
-	unsigned slot = ms->slot;
+	unsigned slot = ms->slot, i;
 
 	memset(ms, 0, offsetof(struct m_socket, rx));
 	memset(&ms->nrx, 0, sizeof(*ms) - offsetof(struct m_socket, nrx));
@@ -237,6 +238,8 @@ reset(struct model *m, struct m_socket *ms)
 	ms->fd = -1;
 	ms->queue.tail = &ms->queue.head;
 	ms->known.tail = &ms->known.head;
+	for (i = 0; i < M_NAMES; i++)
+		ms->names[i].parked.tail = &ms->names[i].parked.head;
 	ms->type = 1 + (int)m_below(m, 3);
 	ms->family = ms->type == DGRAM_UDP4 ? AF_INET :
 	    ms->type == DGRAM_UDP6 ? AF_INET6 : AF_UNIX;
@@ -712,6 +715,103 @@ do_send(struct model *m, struct m_socket *ms)
 	after_send(m, ms, r < 0 ? op : NULL, 1, r, expected);
 }
 
+/* To a name: it waits for the answer of m_lookup(). */
+static void
+do_send_name(struct model *m, struct m_socket *ms)
+{
+	bool silent = m_percent(m, 25);
+	int port = m_percent(m, 95) ? (int)(PORT + m_below(m, 6)) : 0;
+	unsigned k = m_below(m, M_NAMES);
+	char name[] = "host-0";
+	const char *bytes;
+	struct m_datagram d;
+	struct m_op *op;
+	int r, expected = 0;
+
+	if (m->ops_used == M_OPS)
+		return;
+	m_enter(m, ms);
+	name[5] = (char)('0' + k);
+	op = m_op_new(m, ms, 1);
+	op->silent = silent;
+	choose_bytes(m, &op->one);
+	memset(&op->one.to, 0, sizeof(op->one.to));
+	op->one.to.port = (uint16_t)port;
+	d = op->one;
+	if (ms->closed)
+		expected = NOT_RUNNING;
+	else if (ms->type == DGRAM_UNIX)
+		expected = -EINVAL;
+	else if (ms->ending)
+		expected = NOT_RUNNING;
+	else if (ms->state == M_CONNECTED)
+		expected = IS_CONNECTED;
+	else if (port == 0)
+		expected = BAD_PORT;
+	else if (ms->type == DGRAM_UDP4 ? d.size > 65507 : d.size > 65527)
+		expected = -EMSGSIZE;
+	else
+		expected = admission(ms, 1, d.size);
+	if (expected == 0 && m->freeing)
+		expected = -ECANCELED;
+	bytes = bytes_of(m, &d, silent);
+	if (m_percent(m, 50))
+		r = dgram_send(ms->s, bytes, d.size, port, name,
+		    silent ? NULL : m_done, m_arg(op));
+	else
+		r = dgram_sendto(ms->s, bytes - 7, 7, d.size, port, name,
+		    silent ? NULL : m_done, m_arg(op));
+	if (silent)
+		spoil(m, &d);
+	m_leave(m, "send name", ms, (int)k, r);
+	if (r < 0)
+		m_op_free(m, op);
+	else
+		m_park(ms, op, k);
+	after_send(m, ms, NULL, 1, r, expected);
+}
+
+void
+m_play_answer(struct model *m, struct m_socket *ms, struct m_name *nm)
+{
+	unsigned p = m_below(m, 100);
+	struct dgram_addr a;
+	struct sim_name to;
+	int r, status = 0;
+
+	m_enter(m, ms);
+	if (m_percent(m, 10)) {
+		m_expect(m, dgram_lookup_done(m->l, nm->id, 1, NULL), -EINVAL);
+		m_expect(m, dgram_lookup_done(m->l,
+		    m->old_ids[m_below(m, M_OLD_IDS)], 0, NULL), -ENOENT);
+	}
+	make_addr(&a, p < 90 ? ms->type : other_type(m, ms->type),
+	    (int)m_below(m, 4), 1);
+	if (p >= 95)
+		status = DGRAM_ENOTFOUND;
+	else if (p >= 90)
+		status = -EINVAL;
+	sim_name_of(&to, &a.u.sa, a.len);
+	m_answer(ms, nm, status, &to);
+	r = dgram_lookup_done(m->l, nm->id, p >= 95 ? status : 0,
+	    p == 94 ? NULL : &a);
+	m_leave(m, "lookup done", ms, (int)p, r);
+	m_expect(m, r, 0);
+	m_expect(m, dgram_lookup_done(m->l, nm->id, 0, &a), -ENOENT);
+	m_sync(ms);
+}
+
+static void
+do_answer(struct model *m, struct m_socket *ms)
+{
+	struct m_name *nm = &ms->names[m_below(m, M_NAMES)];
+
+	/* Which of them a full interface refuses would not be known. */
+	if (!ms->closed && nm->looking && nm->asked &&
+	    m->sim.config.nobufs == 0 && m->sim.now >= m->sim.nobufs_until)
+		m_play_answer(m, ms, nm);
+}
+
 static struct m_batch *
 new_batch(struct model *m)
 {
@@ -838,7 +938,7 @@ do_try(struct model *m, struct m_socket *ms)
 	m_enter(m, ms);
 	t.n = choose_n(m);
 	expected = fill_batch(m, ms, b, t.n, b->to, &bytes);
-	busy = ms->queued > 0;
+	busy = ms->queued > ms->parked;
 	for (op = ms->queue.head; op != NULL; op = op->next)
 		unsure = unsure || op->n == 0;
 	m->trying = &t;
@@ -1220,8 +1320,12 @@ act_on_socket(struct model *m, struct m_socket *ms, unsigned p)
 		do_connect(m, ms);
 	else if (p < 730)
 		do_disconnect(m, ms);
-	else if (p < 770)
+	else if (p < 740)
 		do_flush(m, ms);
+	else if (p < 760)
+		do_send_name(m, ms);
+	else if (p < 770)
+		do_answer(m, ms);
 	else if (p < 810)
 		do_pause(m, ms);
 	else if (p < 830)
@@ -1287,7 +1391,15 @@ do_turn(struct model *m)
 	static const int timeouts[] = { 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 5, 20,
 		20, 1000, -1 };
 	int timeout = timeouts[m_below(m, 15)], r;
+	unsigned i, k;
 
+	/* Nobody waits for an answer until its time is out. */
+	for (i = 0; timeout < 0 && i < M_SOCKETS; i++) {
+		for (k = 0; k < M_NAMES; k++) {
+			if (m->sockets[i].names[k].looking)
+				timeout = 1;
+		}
+	}
 	m_turn_begins(m);
 	r = dgram_loop_run_once(m->l, timeout);
 	m_trace(m, "turn", -1, timeout, r);
@@ -1325,6 +1437,7 @@ new_loop(struct model *m)
 	m->batch = o.batch = batches[m_below(m, 4)];
 	m->budget = o.budget = m_percent(m, 70) ? 64 : 1 + m_below(m, 10);
 	m->loop_datagram = o.max_datagram = m_percent(m, 50) ? 2048 : 65535;
+	o.resolver_timeout_ms = 86400000;
 	o.allocator = m_percent(m, 70) ? &m->sim.allocator : NULL;
 	m_enter(m, NULL);
 	r = dgi_loop_new(&o, &m->sim.os, &m->sim.poller, &m->l);
@@ -1392,7 +1505,7 @@ free_loop(struct model *m)
 		ms->refused_now = false;
 		/* If no post can close one before. */
 		ms->goes_first = ms->s != NULL && !ms->closed &&
-		    ms->queued > 0 && ms->last_refusal == 0 &&
+		    ms->queued > ms->parked && ms->last_refusal == 0 &&
 		    ms->state >= M_BOUND && m->posts_made == m->posts_run;
 	}
 	m->fds_at_free = sim_open_fds(&m->sim);

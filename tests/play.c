@@ -447,9 +447,10 @@ static void
 do_bind(struct model *m, struct m_socket *ms)
 {
 	unsigned p = m_below(m, 100);
+	/* Here: of arguments nobody knows which is first. */
+	int host = (int)m_below(m, 2), r, expected = 0;
 	struct dgram_addr a;
 	char path[SIM_PATH];
-	int r, expected = 0;
 
 	m_enter(m, ms);
 	if (p < 45)
@@ -459,8 +460,7 @@ do_bind(struct model *m, struct m_socket *ms)
 		make_addr(&a, ms->type, 1, m_below(m, PATHS) *
 		    (ms->type == DGRAM_UNIX));
 	else if (p < 90)
-		make_addr(&a, ms->type, (int)m_below(m, 2),
-		    PORT + m_below(m, 6));
+		make_addr(&a, ms->type, host, PORT + m_below(m, 6));
 	else if (p < 95)
 		make_addr(&a, ms->type, 9, PORT);
 	else
@@ -777,7 +777,7 @@ m_play_answer(struct model *m, struct m_socket *ms, struct m_name *nm)
 	unsigned p = m_below(m, 100);
 	struct dgram_addr a;
 	struct sim_name to;
-	int r, status = 0;
+	int r, type, status = 0;
 
 	m_enter(m, ms);
 	if (m_percent(m, 10)) {
@@ -785,8 +785,8 @@ m_play_answer(struct model *m, struct m_socket *ms, struct m_name *nm)
 		m_expect(m, dgram_lookup_done(m->l,
 		    m->old_ids[m_below(m, M_OLD_IDS)], 0, NULL), -ENOENT);
 	}
-	make_addr(&a, p < 90 ? ms->type : other_type(m, ms->type),
-	    (int)m_below(m, 4), 1);
+	type = p < 90 ? ms->type : other_type(m, ms->type);
+	make_addr(&a, type, (int)m_below(m, 4), 1);
 	if (p >= 95)
 		status = DGRAM_ENOTFOUND;
 	else if (p >= 90)

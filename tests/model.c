@@ -1331,8 +1331,8 @@ on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
 		if (++ms->told_notes == ms->nnotes)
 			ms->told_notes = ms->nnotes = 0;
 		ms->notes_turn = m->turn;
-	} else if (e->kind != DGRAM_IN_ICMP ||
-	    (!may_differ(ms) && !is_unsure(ms))) {
+	} else if (!is_unsure(ms) &&
+	    (e->kind != DGRAM_IN_ICMP || !may_differ(ms))) {
 		m_fail(m, "socket %u: error %s of kind %d out of nowhere",
 		    ms->slot, dgram_err_name(e->status), e->kind);
 	}

@@ -490,3 +490,41 @@ BACKEND_TEST(socket, send_in_configure)
 	free_loop(l);
 	close(fd);
 }
+
+static int
+fill_in_configure(int fd, void *arg)
+{
+	(void)fd, (void)arg;
+	return send_done(&configured, 1, &configured_to);
+}
+
+/* What it sent is of the queue that the call which binds finds full. */
+BACKEND_TEST(socket, configure_fills_the_queue)
+{
+	struct dgram_options o = { .configure = fill_in_configure,
+	    .send_queue_count = 1, .send_queue_bytes = 7 };
+	struct dgram_loop *l = test_loop(backend);
+	int fd = bare_socket(DGRAM_UDP4, &configured_to), i;
+	struct iovec iov = { number(2), sizeof(uint32_t) };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1,
+	    .to = &configured_to };
+
+	for (i = 0; i < 3; i++) {
+		peer_open(&configured, l, DGRAM_UDP4, &o);
+		CHECK(i == 0 ? send_done(&configured, 2, &configured_to) :
+		    CALL(dgram_send_batch(configured.s, &d, 1,
+		    i == 1 ? peer_done : NULL, &configured)), -ENOBUFS);
+		cr_assert_eq(dgram_get_send_queue_count(configured.s), 1);
+		cr_assert_eq(dgram_get_send_queue_size(configured.s), 4);
+		CHECK(send_done(&configured, 3, &configured_to), -ENOBUFS);
+		turns(l, 5);
+		cr_assert_eq(configured.n[EV_DONE], 1);
+		cr_assert_eq(configured.done[0], 4);
+		cr_assert_eq(stats_of(&configured).refused, 2);
+		OK(dgram_close(configured.s, NULL, NULL));
+		turns(l, 3);
+		cr_assert_eq(bare_recv(fd), 1);
+	}
+	free_loop(l);
+	close(fd);
+}

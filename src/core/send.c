@@ -224,15 +224,19 @@ make_request(struct dgram_socket *s, const struct iovec *iov, int n,
 }
 
 /*
- * What does not depend on where to: room for a datagram, and a socket that will
- * send it.
+ * What does not depend on where to: room for n datagrams, and a socket that will
+ * send them.
  */
 static int
-admit_one(struct dgram_socket *s, size_t size)
+admit(struct dgram_socket *s, size_t n, size_t bytes)
 {
-	int r = dgi_queue_admit(s, 1, size);
+	int r = dgi_queue_admit(s, n, bytes);
 
-	return r == 0 ? dgi_state_ready_to_send(s) : r;
+	if (r < 0 || s->state != DGI_UNBOUND)
+		return r;
+	r = dgi_state_ready_to_send(s);
+	/* What configure() has sent takes room, too. */
+	return r == 0 ? dgi_queue_admit(s, n, bytes) : r;
 }
 
 /* All that sends one datagram passes here: a request to push, or *status. */
@@ -251,7 +255,7 @@ accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	if (r == 0)
 		r = len = check_peer(s, to, size);
 	if (r >= 0)
-		r = admit_one(s, size);
+		r = admit(s, 1, size);
 	if (r == 0) {
 		req = make_request(s, iov, iovcnt, size, to, len, src, done);
 		r = req == NULL ? -ENOMEM : 0;
@@ -272,7 +276,7 @@ dgi_send_accept_named(struct dgram_socket *s, const struct iovec *iov,
 	if (r == 0 && size > (s->type == DGRAM_UDP4 ? UDP4_MOST : UDP6_MOST))
 		r = -EMSGSIZE;
 	if (r == 0)
-		r = admit_one(s, size);
+		r = admit(s, 1, size);
 	if (r == 0) {
 		req = dgi_req_new(s, 0, 0);
 		r = req == NULL ? -ENOMEM : 0;
@@ -550,9 +554,7 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	r = check_all(s, d, n, &t);
 	if (r < 0)
 		return r;
-	r = dgi_queue_admit(s, n, t.bytes);
-	if (r == 0)
-		r = dgi_state_ready_to_send(s);
+	r = admit(s, n, t.bytes);
 	if (r < 0)
 		return r;
 	if (done == NULL)

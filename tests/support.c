@@ -28,6 +28,7 @@
 static char tmpdirs[TMPDIRS][TMPDIR_SIZE];
 static int ntmpdirs;
 static pid_t owner;		/* of the directories: not a forked child */
+static int kept[256], nkept;
 
 bool
 test_backend_exists(const char *backend)
@@ -157,8 +158,17 @@ remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 }
 
 void
+test_keep(int fd)
+{
+	cr_assert(nkept < (int)(sizeof(kept) / sizeof(kept[0])));
+	kept[nkept++] = fd;
+}
+
+void
 test_clean(void)
 {
+	while (nkept > 0)
+		close(kept[--nkept]);
 	if (getpid() != owner)
 		return;
 	while (ntmpdirs > 0)

@@ -116,7 +116,10 @@ int	test_count_fds(void);
  */
 const char	*test_tmpdir(void);
 
-/* Removes the directories; TEST() calls it. */
+/* Closes the descriptor when the test ends. */
+void	test_keep(int fd);
+
+/* Removes the directories, closes what was kept; TEST() calls it. */
 void	test_clean(void);
 
 #endif

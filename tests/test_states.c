@@ -493,21 +493,27 @@ c_sendv_peer(struct dgram_socket *s)
 	return CALL(dgram_sendv(s, iov, 2, 0, NULL, on_done, letter('d')));
 }
 
+/* Four bytes with others around them. */
+static const char *
+inner_bytes(void)
+{
+	static char bytes[] = "ab....cd";
+
+	memcpy(bytes + 2, payload(4), 4);
+	return bytes;
+}
+
 static int
 c_sendto(struct dgram_socket *s)
 {
-	static const char bytes[] = "ab4444cd";
-
-	return CALL(dgram_sendto(s, bytes, 2, 4, dgram_addr_port(&sc.other),
-	    OTHER_NAME, on_done, letter('d')));
+	return CALL(dgram_sendto(s, inner_bytes(), 2, 4,
+	    dgram_addr_port(&sc.other), OTHER_NAME, on_done, letter('d')));
 }
 
 static int
 c_sendto_peer(struct dgram_socket *s)
 {
-	static const char bytes[] = "ab4444cd";
-
-	return CALL(dgram_sendto(s, bytes, 2, 4, 0, NULL, on_done,
+	return CALL(dgram_sendto(s, inner_bytes(), 2, 4, 0, NULL, on_done,
 	    letter('d')));
 }
 

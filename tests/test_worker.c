@@ -372,7 +372,7 @@ TEST(worker, others_hang)
 	submit("slow.test");
 	job = submit("10-0-0-2");
 	check_done(job);
-	FAKE_CHECK(fake.threads == 4 && fake.in == 3);
+	FAKE_UNTIL(fake.threads == 4 && fake.in == 3);
 	/* As many serve as before when all are back, and the others end. */
 	fake_release("dead.test");
 	fake_release("slow.test");

@@ -177,6 +177,31 @@ BACKEND_TEST(lookup, ids_that_are_none)
 	leave();
 }
 
+static void
+answer_posted(void *arg)
+{
+	(void)arg;
+	OK(answer(0, "127.0.0.1"));
+}
+
+/* The loop did not run for so long: whom nobody asked is asked, once. */
+BACKEND_TEST(lookup, answered_to_a_busy_loop)
+{
+	begin(backend);
+	OK(send_to("one", 1));
+	turns(l, 3);
+	OK(dgram_loop_post(l, answer_posted, NULL));
+	OK(send_to("two", 2));
+	f.ahead += 30000 * MS;
+	turns(l, 3);
+	TRACE(&p, "Ldd");
+	cr_assert_eq(nasks, 2);
+	cr_assert_eq(record_of('d', 0)->status, -ETIMEDOUT);
+	cr_assert_eq(record_of('d', 1)->status, 4);
+	cr_assert_eq(bare_recv(fd), 1);
+	leave();
+}
+
 /* Not before, and each has its own; a late answer is none. */
 BACKEND_TEST(lookup, not_answered)
 {

@@ -407,6 +407,28 @@ BACKEND_TEST(resolve, a_deadline_begins_with_the_call)
 	end();
 }
 
+/* It came in time; that the loop looks at it late is not its fault. */
+BACKEND_TEST(resolve, an_answer_to_a_busy_loop)
+{
+	struct dgram_loop_options lo = { .resolver_timeout_ms = 10000 };
+	struct asker a = { 0 }, b = { 0 };
+	int64_t until = clock_ms() + 5000;
+
+	begin(backend, &lo);
+	fake_answer("name", "10.0.0.1");
+	fake_block("slow");
+	ask(&a, "name");
+	ask(&b, "slow");
+	while (!dgi_wake_has_posts(l) && clock_ms() < until)
+		sched_yield();
+	f.ahead += 10000 * MS;
+	turns(l, 3);
+	cr_assert(a.calls == 1 && a.status == 0);
+	cr_assert(b.calls == 1 && b.status == -ETIMEDOUT);
+	fake_release("slow");
+	end();
+}
+
 /* ---- cancel ---- */
 
 BACKEND_TEST(resolve, cancel)

@@ -144,12 +144,17 @@ on_done(void *arg)
 	(void)arm(v);
 }
 
+/*
+ * Who is late is told so in the turn behind this one: the answer may have come in
+ * time, by a post or a descriptor, and the loop was busy or did not run.
+ */
 static void
 on_timer(struct dgram_timer *t, void *arg)
 {
 	struct dgi_resolver *v = arg;
 	uint64_t now = v->loop->now;
 	struct dgi_lookup *w;
+	struct dgi_list *i;
 
 	(void)t;
 	if (v->ticking && v->tick_at <= now) {
@@ -158,10 +163,16 @@ on_timer(struct dgram_timer *t, void *arg)
 	}
 	while (!dgi_list_empty(&v->timed)) {
 		w = DGI_CONTAINER(v->timed.next, struct dgi_lookup, timed);
-		if (w->deadline > now)
+		if (!w->late)
 			break;
 		forget(v, w);
 		w->done(w, -ETIMEDOUT, NULL, 0);
+	}
+	for (i = v->timed.next; i != &v->timed; i = i->next) {
+		w = DGI_CONTAINER(i, struct dgi_lookup, timed);
+		if (w->deadline > now)
+			break;
+		w->late = true;
 	}
 	(void)arm(v);
 }
@@ -279,6 +290,7 @@ begin(struct dgi_resolver *v, struct dgi_lookup *w)
 	int r;
 
 	w->deadline = clock_now(v) + v->loop->resolver_timeout;
+	w->late = false;
 	dgi_list_append(&v->timed, &w->timed);
 	v->waiting++;
 	dgi_loop_hold(v->loop);

@@ -52,6 +52,7 @@ struct dgi_lookup {
 	uint64_t deadline;		/* ns */
 	uint64_t id;			/* for the answer; 0: threads have it */
 	bool asked;			/* the user was told the id */
+	bool late;			/* its deadline has passed */
 	struct dgi_request *request;	/* NULL: none, or none any more */
 };
 

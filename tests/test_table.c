@@ -138,7 +138,7 @@ named(const void *of, const char *name, int family)
 
 TEST(table, names_are_told_apart)
 {
-	int a, b;
+	int a = 0, b = 0;
 	struct dgi_named n[] = {
 		named(NULL, "host", AF_INET), named(NULL, "host", AF_INET6),
 		named(NULL, "hosT", AF_INET), named(NULL, "hos", AF_INET),

@@ -463,6 +463,35 @@ BACKEND_TEST(socket, close_in_configure)
 	free_loop(l);
 }
 
+static int
+run_in_configure(int fd, void *arg)
+{
+	struct dgram_loop *l = dgram_socket_loop(configured.s);
+
+	(void)fd, (void)arg;
+	CHECK(dgram_loop_run(l), -EBUSY);
+	CHECK(dgram_loop_run_once(l, 0), -EBUSY);
+	CHECK(dgram_loop_free(l), -EBUSY);
+	return 0;
+}
+
+/* A callback as the others, though the loop does not run. */
+BACKEND_TEST(socket, run_in_configure)
+{
+	struct dgram_options o = { .configure = run_in_configure };
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr a = any_addr(DGRAM_UDP4);
+
+	peer_open(&configured, l, DGRAM_UDP4, &o);
+	OK(dgram_bind_addr(configured.s, &a));
+	turns(l, 3);
+	cr_assert_eq(configured.n[EV_LISTENING], 1);
+	OK(dgram_close(configured.s, NULL, NULL));
+	turns(l, 3);
+	cr_assert_eq(configured.n[EV_CLOSE], 1);
+	free_loop(l);
+}
+
 static struct dgram_addr configured_to;
 
 static int

@@ -146,6 +146,13 @@ leave(struct dgram_loop *l)
 		dgi_watch_apply(l);
 }
 
+/* Inside of a callback: it can be neither run nor freed. */
+static bool
+is_busy(const struct dgram_loop *l)
+{
+	return l->running || l->configuring > 0;
+}
+
 static void
 run_queue(struct dgi_queue *q)
 {
@@ -174,7 +181,7 @@ dgram_loop_free(struct dgram_loop *l)
 
 	if (l == NULL)
 		return 0;
-	if (l->running)
+	if (is_busy(l))
 		return -EBUSY;
 	enter(l);
 	l->freeing = true;
@@ -332,7 +339,7 @@ dgram_loop_run(struct dgram_loop *l)
 
 	if (l == NULL)
 		return -EINVAL;
-	if (l->running)
+	if (is_busy(l))
 		return -EBUSY;
 	enter(l);
 	for (;;) {
@@ -358,7 +365,7 @@ dgram_loop_run_once(struct dgram_loop *l, int timeout_ms)
 
 	if (l == NULL || timeout_ms < -1)
 		return -EINVAL;
-	if (l->running)
+	if (is_busy(l))
 		return -EBUSY;
 	enter(l);
 	if (atomic_exchange(&l->stopped, 0) != 0)

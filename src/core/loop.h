@@ -91,6 +91,8 @@ struct dgram_loop {
 	unsigned batch, budget;
 	size_t max_datagram;
 	bool running;
+	unsigned configuring;		/* calls of configure(), also without
+					   a run */
 	bool embedded;			/* its descriptor was asked for */
 	bool outside;			/* so, and no run is on: see below */
 	bool told;			/* the descriptor is readable by us */

@@ -172,7 +172,9 @@ dgi_option_apply(struct dgram_socket *s)
 	if (r == 0 && o->send_buffer_size > 0)
 		r = grant_buffer(s, SO_SNDBUF, o->send_buffer_size);
 	if (r == 0 && o->configure != NULL) {
+		s->loop->configuring++;
 		r = o->configure(s->fd, o->arg);
+		s->loop->configuring--;
 		if (r > 0)
 			r = 0;
 	}

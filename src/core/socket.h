@@ -17,6 +17,7 @@
  *
  * A bind or connect by address passes through BINDING or CONNECTING inside of
  * one call; a bind or connect by name stays there until layer 4 is done.
+ * A connect that fails in front of its bind leaves that in BINDING.
  *
  * An AF_UNIX socket that only sends is BOUND without a name: it has a
  * descriptor, receives nothing, does not keep the loop running and may still be

@@ -702,12 +702,11 @@ BACKEND_TEST(byname, order_is_kept_and_asked_for_once)
 	cr_assert_eq(p.n[EV_DONE], 200 / 3 * 2 + 1 + 1);
 	LEDGER(201, 0, 0, 0);
 	cr_assert_eq(dgram_get_send_queue_size(p.s), 0);
-	/* What waits for names makes all sends slow, but only as long. */
+	/* What waits for a name does not make other sends slow. */
 	OK(send_silent("there", 202));
 	turns(l, 3);
-	cr_assert_eq(p.s->common_most, 0);
+	cr_assert_eq(p.s->common_most, l->batch);
 	OK(answer(2, "127.0.0.1"));
-	cr_assert(p.s->common_most > 0);
 	leave();
 }
 

@@ -186,10 +186,10 @@ static inline void
 dgi_queue_set_common(struct dgram_socket *s)
 {
 	const unsigned batch = s->loop->batch;
+	const size_t room = s->options.send_queue_count - s->parked;
 
-	s->common_most = s->options.send_queue_count < batch ?
-	    s->options.send_queue_count : batch;
-	if (s->parked > 0 || dgi_queue_owes_much(s, batch))
+	s->common_most = room < batch ? room : batch;
+	if (dgi_queue_owes_much(s, batch))
 		s->common_most = 0;
 }
 

@@ -132,8 +132,8 @@ struct dgram_socket {
 	struct dgi_reqs queue;
 	size_t queued;			/* datagrams in it */
 	size_t parked;			/* and of those that wait for an address */
-	size_t common_most;		/* a batch, or the limit if less; 0: some
-					   are parked, or too many completions
+	size_t common_most;		/* a batch, or what the limit leaves of it
+					   beside those; 0: too many completions
 					   are not told */
 	size_t silent;			/* requests in it without completion */
 	size_t deadlines;		/* datagrams in it with a deadline */

@@ -80,6 +80,10 @@ m_init(struct model *m, uint64_t seed)
 		m->ops[i].next = m->free_ops;
 		m->free_ops = &m->ops[i];
 	}
+	for (i = 0; i < M_STEPS; i++) {
+		m->steps[i].next = m->free_steps;
+		m->free_steps = &m->steps[i];
+	}
 	for (i = 0; i < M_PATTERN; i++)
 		m->pattern[i] = (char)(sim_random(&m->rng) >> 56);
 }
@@ -192,12 +196,8 @@ m_park(struct m_socket *ms, struct m_op *op, unsigned name)
 	ms->queued++;
 	ms->bytes += op->one.size;
 	ms->sums.accepted++;
-	if (nm->looking)
-		return;
-	nm->looking = true;
-	nm->asked = false;
-	nm->turn = ms->m->turn;
-	nm->seq = ms->m->look_ups++;
+	if (!nm->look.looking)
+		m_look_begins(ms, &nm->look, M_LOOK_SEND, name);
 }
 
 void
@@ -229,6 +229,7 @@ set_known(struct m_socket *ms, struct m_op *op, int status)
 	op->known = true;
 	op->status = status;
 	op->turn = ms->m->turn;
+	op->seq = ms->m->seq++;
 	if (op->silent && (status >= 0 || op->reply || ms->closed))
 		m_op_free(ms->m, op);
 	else
@@ -441,16 +442,284 @@ skip(struct model *m, struct m_socket *ms, const struct sim_event *e)
 	return op;
 }
 
+/* ---- names ---- */
+
+static void	cancel_names(struct m_socket *, int status);
+
+struct m_look *
+m_look(struct m_socket *ms, unsigned i)
+{
+	return i < M_NAMES ? &ms->names[i].look :
+	    i == M_NAMES ? &ms->bind_look : &ms->connect_look;
+}
+
+/* The one that began first, and so is to end first. */
+static struct m_look *
+first_look(struct model *m, struct m_socket **of)
+{
+	struct m_look *look, *first = NULL;
+	unsigned i, k;
+
+	for (i = 0; i < M_SOCKETS && m->looking > 0; i++) {
+		for (k = 0; m->sockets[i].s != NULL && k < M_LOOKS; k++) {
+			look = m_look(&m->sockets[i], k);
+			if (!look->looking ||
+			    (first != NULL && first->seq < look->seq))
+				continue;
+			first = look;
+			*of = &m->sockets[i];
+		}
+	}
+	return first;
+}
+
 void
-m_answer(struct m_socket *ms, struct m_name *nm, int status,
+m_look_begins(struct m_socket *ms, struct m_look *look, enum m_look_for what,
+    unsigned name)
+{
+	uint64_t now = dgram_loop_now(ms->m->l);
+	struct model *m = ms->m;
+	struct m_socket *of;
+
+	look->what = what;
+	look->looking = true;
+	look->asked = look->late = false;
+	look->name = name;
+	look->turn = m->turn;
+	look->seq = m->look_ups++;
+	look->deadline = m->sim.now + m->look_ns;
+	m->looking++;
+	m->look_key = first_look(m, &of)->deadline;
+	if (m->look_key < now)
+		m->look_key = now;
+	m->look_seq = m->seq++;
+	m->look_fresh = m->in_turn && !m->timers_ran;
+}
+
+void
+m_look_ends(struct model *m, struct m_look *look)
+{
+	if (!look->looking)
+		return;
+	look->looking = false;
+	m->looking--;
+	if (look->asked)
+		m->old_ids[m->nold++ % M_OLD_IDS] = look->id;
+}
+
+struct m_step *
+m_step_new(struct model *m, bool connect, bool silent)
+{
+	struct m_step *st = m->free_steps;
+
+	if (st == NULL)
+		return NULL;
+	m->free_steps = st->next;
+	m->steps_used++;
+	memset(st, 0, sizeof(*st));
+	m->next_id = (m->next_id + 1) & 0xfffff;
+	if (m->next_id == 0)
+		m->next_id = 1;
+	st->id = m->next_id;
+	st->connect = connect;
+	st->silent = silent;
+	return st;
+}
+
+void
+m_step_free(struct model *m, struct m_step *st)
+{
+	st->id = 0;
+	st->next = m->free_steps;
+	m->free_steps = st;
+	m->steps_used--;
+}
+
+void *
+m_step_arg(const struct m_socket *ms, const struct m_step *st)
+{
+	return (void *)((uintptr_t)st->id << 12 | ms->slot);
+}
+
+void
+m_step_known(struct m_socket *ms, struct m_step *st, int status)
+{
+	struct m_step **p;
+
+	st->next = NULL;
+	st->status = status;
+	st->turn = ms->m->turn;
+	st->seq = ms->m->seq++;
+	st->inside = ms->m->telling == ms;
+	if (st->silent && (status == 0 || ms->closed)) {
+		m_step_free(ms->m, st);
+		return;
+	}
+	for (p = &ms->steps; *p != NULL; p = &(*p)->next)
+		;
+	*p = st;
+}
+
+/* A bind or connect ends: with the name, or with its address. */
+static void
+step_over(struct m_socket *ms, struct m_step *st, struct m_look *look,
+    int status, bool of_name)
+{
+	m_look_ends(ms->m, look);
+	if (of_name && status < 0 && status != -ECANCELED)
+		st->name = (char)('0' + look->name);
+	m_step_known(ms, st, status);
+}
+
+void
+m_connect_over(struct m_socket *ms, int status, bool of_name)
+{
+	struct m_step *st = ms->connect;
+
+	ms->connect = NULL;
+	if (status == 0)
+		m_connected(ms, &st->at);
+	else
+		ms->state = ms->state == M_BINDING_TO_CONNECT ? M_BINDING :
+		    M_BOUND;
+	step_over(ms, st, &ms->connect_look, status, of_name);
+}
+
+/* What waited for the bind that failed, and for names. */
+static void
+cancel_connect(struct m_socket *ms, int status)
+{
+	if (ms->connect == NULL)
+		return;
+	memset(&ms->connect->to, 0, sizeof(ms->connect->to));
+	m_connect_over(ms, status, false);
+}
+
+void
+m_bind_over(struct m_socket *ms, int status, bool of_name)
+{
+	struct m_step *st = ms->bind;
+
+	ms->bind = NULL;
+	step_over(ms, st, &ms->bind_look, status, of_name);
+	if (status == 0) {
+		ms->state = ms->state == M_BINDING_TO_CONNECT ? M_CONNECTING :
+		    M_BOUND;
+		if (dgram_fileno(ms->s) >= 0)
+			m_bound(ms, true);
+		return;
+	}
+	m_fail_queue(ms, status, false);
+	cancel_names(ms, status);
+	cancel_connect(ms, status);
+	ms->state = M_UNBOUND;
+	if (!ms->adopted)
+		ms->fd = -1;
+}
+
+static void
+end_look(struct m_socket *ms, struct m_look *look, int status)
+{
+	bool of_name = status != -ECANCELED;
+
+	if (look->what == M_LOOK_SEND)
+		m_answer(ms, &ms->names[look->name], status, of_name, NULL);
+	else if (look->what == M_LOOK_BIND)
+		m_bind_over(ms, status, of_name);
+	else
+		m_connect_over(ms, status, of_name);
+}
+
+/* When a loop is freed, look-ups end first, in the order in which they began. */
+static void
+cancel_looks(struct m_socket *ms)
+{
+	struct m_look *look, *first;
+	unsigned i;
+
+	do {
+		first = NULL;
+		for (i = 0; i < M_LOOKS; i++) {
+			look = m_look(ms, i);
+			if (look->looking &&
+			    (first == NULL || look->seq < first->seq))
+				first = look;
+		}
+		if (first != NULL)
+			end_look(ms, first, -ECANCELED);
+	} while (first != NULL);
+}
+
+/* The timer of the look-ups has run. */
+static void
+end_overdue(struct model *m)
+{
+	struct m_socket *ms = NULL;
+	struct m_look *look;
+	unsigned i, k;
+
+	if (m->look_fresh || m->look_key > m->last_now)
+		return;
+	for (; (look = first_look(m, &ms)) != NULL && look->late;)
+		end_look(ms, look, -ETIMEDOUT);
+	m->look_key = look != NULL ? look->deadline : UINT64_MAX;
+	if (m->look_key < m->last_now)
+		m->look_key = m->last_now;
+	m->look_seq = m->seq++;
+	m->look_fresh = true;
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		m_sync(ms);
+		for (k = 0; ms->s != NULL && k < M_LOOKS; k++) {
+			look = m_look(ms, k);
+			look->late = look->deadline <= m->last_now;
+		}
+	}
+}
+
+/* Something is called that comes behind the timers of this turn. */
+static void
+past_timers(struct model *m)
+{
+	if (!m->in_turn || m->timers_ran)
+		return;
+	m->timers_ran = true;
+	end_overdue(m);
+}
+
+void
+m_check_state(struct m_socket *ms)
+{
+	struct model *m = ms->m;
+	struct dgram_addr a;
+	bool connects = ms->state >= M_CONNECTING ||
+	    ms->state == M_BINDING_TO_CONNECT;
+
+	if ((dgram_address(ms->s, &a) == -EBADF) != (ms->state < M_BOUND) ||
+	    (dgram_remote_address(ms->s, &a) ==
+	    DGRAM_ERR_SOCKET_DGRAM_NOT_CONNECTED) !=
+	    (ms->state != M_CONNECTED))
+		m_fail(m, "socket %u: is in another state than %d", ms->slot,
+		    ms->state);
+	if (ms->type == DGRAM_UNIX)
+		return;
+	if (dgram_bind(ms->s, -1, NULL, NULL, NULL) != (ms->state ==
+	    M_UNBOUND ? DGRAM_ERR_SOCKET_BAD_PORT :
+	    DGRAM_ERR_SOCKET_ALREADY_BOUND) ||
+	    dgram_connect(ms->s, 0, NULL, NULL, NULL) != (connects ?
+	    DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED : DGRAM_ERR_SOCKET_BAD_PORT))
+		m_fail(m, "socket %u: binds or connects in state %d",
+		    ms->slot, ms->state);
+}
+
+void
+m_answer(struct m_socket *ms, struct m_name *nm, int status, bool of_name,
     const struct sim_name *to)
 {
 	struct model *m = ms->m;
 	struct m_op *op;
 
-	nm->looking = false;
-	if (nm->asked)
-		m->old_ids[m->nold++ % M_OLD_IDS] = nm->id;
+	m_look_ends(m, &nm->look);
 	while ((op = nm->parked.head) != NULL) {
 		unlink_op(&nm->parked, op);
 		ms->parked--;
@@ -460,7 +729,7 @@ m_answer(struct m_socket *ms, struct m_name *nm, int status,
 			append(&ms->queue, op);
 			op->turn_queued = m->turn;
 		} else {
-			if (status < 0 && status != -ECANCELED)
+			if (of_name && status < 0)
 				op->name = (char)('0' + (nm - ms->names));
 			step(ms, op, status == 0 ? -EISCONN : status);
 		}
@@ -469,19 +738,19 @@ m_answer(struct m_socket *ms, struct m_name *nm, int status,
 
 /* Look-ups that are cut off, in the order in which they began. */
 static void
-cancel_names(struct m_socket *ms)
+cancel_names(struct m_socket *ms, int status)
 {
 	struct m_name *nm, *first;
 
 	do {
 		first = NULL;
 		for (nm = ms->names; nm < ms->names + M_NAMES; nm++) {
-			if (nm->looking &&
-			    (first == NULL || nm->seq < first->seq))
+			if (nm->look.looking && (first == NULL ||
+			    nm->look.seq < first->look.seq))
 				first = nm;
 		}
 		if (first != NULL)
-			m_answer(ms, first, -ECANCELED, NULL);
+			m_answer(ms, first, status, false, NULL);
 	} while (first != NULL);
 }
 
@@ -510,6 +779,35 @@ find_uncopied(struct m_socket *ms)
 	return ms->m->sim.config.fail[SIM_ALLOC] != 0 ? op : NULL;
 }
 
+/*
+ * Among the timers of a turn: has a name that takes too long been given up, with
+ * at most so many datagrams?
+ */
+static bool
+drop_overdue(struct m_socket *ms, size_t most)
+{
+	struct model *m = ms->m;
+	struct m_name *nm;
+	struct m_op *op;
+	size_t n;
+
+	if (!m->in_turn || m->timers_ran || m->look_fresh || m->in_call ||
+	    m->in_callback > 0 || m->look_key > m->last_now)
+		return false;
+	for (nm = ms->names; nm < ms->names + M_NAMES; nm++) {
+		if (!nm->look.looking || !nm->look.late)
+			continue;
+		n = 0;
+		for (op = nm->parked.head; op != NULL; op = op->next)
+			n++;
+		if (n <= most) {
+			m_answer(ms, nm, -ETIMEDOUT, true, NULL);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* What has left the queue unseen was late: all of what was, at some time. */
 static void
 drop_late(struct m_socket *ms, size_t count)
@@ -518,6 +816,8 @@ drop_late(struct m_socket *ms, size_t count)
 	struct m_op *op;
 
 	while (count < ms->queued && !m->failed) {
+		if (drop_overdue(ms, ms->queued - count))
+			continue;
 		op = NULL;
 		if (!m->borrowed || m->sim.alloc_failures == 0)
 			op = find_late(ms);
@@ -585,10 +885,9 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 		try_sent(m, ms, e);
 		return;
 	}
-	/* When a loop is freed, look-ups end before the first socket does. */
 	if (m->freeing && ms->parked > 0 &&
 	    dgram_get_send_queue_count(ms->s) <= ms->queued - ms->parked)
-		cancel_names(ms);
+		cancel_looks(ms);
 	op = skip(m, ms, e);
 	/* Those behind that were dropped before what went now. */
 	if (!m->in_call && e->first && ms->queued >
@@ -638,6 +937,7 @@ receive_error(struct m_socket *ms, int status)
 {
 	bool icmp = is_icmp(ms, status);
 
+	ms->unheard = 0;
 	if (!icmp && ms->recv_error == status)
 		return;
 	if (!icmp)
@@ -710,13 +1010,23 @@ find_socket(struct model *m, int fd)
 static bool
 is_state_overdue(const struct m_socket *ms)
 {
+	/* What was over before is told before. */
+	uint64_t seq = ms->steps != NULL ? ms->steps->seq : UINT64_MAX;
 	uint64_t turn = ms->m->turn;
+	const struct m_step *st;
 
+	for (st = ms->steps; st != NULL; st = st->next) {
+		if (!st->silent && st->turn < turn)
+			return true;
+		if (st->silent && (ms->events & M_EV_ERROR) != 0)
+			break;
+	}
 	return (ms->owes_listening && ms->listening_turn < turn &&
+	    ms->listening_seq < seq &&
 	    (ms->events & M_EV_LISTENING) != 0 &&
 	    ms->events_turn < ms->listening_turn) ||
 	    (ms->owes_connect && ms->connect_turn < turn &&
-	    (ms->events & M_EV_CONNECT) != 0 &&
+	    ms->connect_seq < seq && (ms->events & M_EV_CONNECT) != 0 &&
 	    ms->events_turn < ms->connect_turn);
 }
 
@@ -725,9 +1035,11 @@ static void
 check_wait(struct model *m, int64_t timeout_ns)
 {
 	const struct m_socket *ms;
+	const struct m_step *st;
 	const struct m_op *op;
 	unsigned i;
 
+	past_timers(m);
 	m->visited = NULL;
 	m->waited = true;
 	if (timeout_ns == 0)
@@ -740,6 +1052,10 @@ check_wait(struct model *m, int64_t timeout_ns)
 			m_fail(m, "waits, but socket %u owes an event", i);
 		for (op = ms->known.head; op != NULL; op = op->next) {
 			if (!op->silent)
+				m_fail(m, "waits, but socket %u owes", i);
+		}
+		for (st = ms->steps; st != NULL; st = st->next) {
+			if (!st->silent)
 				m_fail(m, "waits, but socket %u owes", i);
 		}
 		if (!ms->closed && ms->state >= M_BOUND &&
@@ -761,6 +1077,8 @@ m_observe(struct sim *sim, struct sim_event *e)
 		check_wait(m, (int64_t)e->tag);
 		return;
 	}
+	if (e->what != SIM_SENT && !m->in_call)
+		past_timers(m);
 	ms = find_socket(m, e->fd);
 	m->activity += e->result != -EAGAIN;
 	mix(m, (uint64_t)e->what << 40 ^ (uint64_t)(unsigned)e->result << 8 ^
@@ -771,8 +1089,11 @@ m_observe(struct sim *sim, struct sim_event *e)
 		sent(m, ms, e);
 	else if (e->what == SIM_RECEIVED)
 		received(m, ms, e);
-	else if (e->result < 0 && (ms->events & M_EV_ERROR) != 0)
-		ms->error_now = e->result;
+	else if (e->result < 0) {
+		ms->unheard = 0;
+		if ((ms->events & M_EV_ERROR) != 0)
+			ms->error_now = e->result;
+	}
 }
 
 /* ---- calls ---- */
@@ -858,7 +1179,7 @@ m_bound(struct m_socket *ms, bool named)
 	}
 	ms->fd = fd;
 	m->of_fd[fd - SIM_FD] = ms;
-	if (ms->state == M_UNBOUND)
+	if (ms->state < M_BOUND)
 		ms->state = M_BOUND;
 	learn_address(ms);
 	if (!named)
@@ -866,14 +1187,21 @@ m_bound(struct m_socket *ms, bool named)
 	ms->receives = true;
 	ms->owes_listening = true;
 	ms->listening_turn = m->turn;
+	ms->listening_seq = m->seq++;
 }
 
 void
-m_connected(struct m_socket *ms)
+m_connected(struct m_socket *ms, const struct dgram_addr *to)
 {
+	ms->any_peer = (ms->type == DGRAM_UDP4 &&
+	    to->u.in.sin_addr.s_addr == htonl(INADDR_ANY)) ||
+	    (ms->type == DGRAM_UDP6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&to->u.in6.sin6_addr));
 	ms->state = M_CONNECTED;
 	ms->owes_connect = true;
+	ms->connect_again = ms->telling_connect;
 	ms->connect_turn = ms->m->turn;
+	ms->connect_seq = ms->m->seq++;
 	learn_address(ms);
 }
 
@@ -936,9 +1264,13 @@ void
 m_closed(struct m_socket *ms)
 {
 	struct m_op *op, *next;
+	struct m_step *st, **p;
 
 	m_fail_queue(ms, -ECANCELED, false);
-	cancel_names(ms);
+	cancel_names(ms, -ECANCELED);
+	if (ms->bind != NULL)
+		m_bind_over(ms, -ECANCELED, false);
+	cancel_connect(ms, -ECANCELED);
 	ms->closed = true;
 	ms->ending = false;
 	ms->closed_turn = ms->m->turn;
@@ -952,6 +1284,14 @@ m_closed(struct m_socket *ms)
 			unlink_op(&ms->known, op);
 			m_op_free(ms->m, op);
 		}
+	}
+	for (p = &ms->steps; (st = *p) != NULL;) {
+		if (!st->silent) {
+			p = &st->next;
+			continue;
+		}
+		*p = st->next;
+		m_step_free(ms->m, st);
 	}
 	if (ms->owns_path && sim_has_file(&ms->m->sim, ms->path) != 0)
 		m_fail(ms->m, "socket %u left its path", ms->slot);
@@ -988,7 +1328,7 @@ m_sync(struct m_socket *ms)
 	count = dgram_get_send_queue_count(ms->s);
 	fd = dgram_fileno(ms->s);
 	if (m->freeing && fd == DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING) {
-		cancel_names(ms);
+		cancel_looks(ms);
 		m_flushed(ms);
 		m_closed(ms);
 		return;
@@ -998,11 +1338,14 @@ m_sync(struct m_socket *ms)
 		return;
 	/* A place in the queue without a datagram is not counted. */
 	if (fd != DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING) {
-		if (ms->queue.head == NULL)
+		if (ms->queue.head == NULL && ms->bind == NULL &&
+		    ms->connect == NULL)
 			m_fail(m, "socket %u has ended, but is not closed",
 			    ms->slot);
 		return;
 	}
+	if (ms->bind != NULL || ms->connect != NULL)
+		m_fail(m, "socket %u ends under a look-up", ms->slot);
 	while ((op = ms->queue.head) != NULL)
 		set_known(ms, op, 0);
 	m_closed(ms);
@@ -1087,9 +1430,9 @@ called(struct m_socket *ms, const char *what, int a)
 	struct model *m = ms->m;
 	unsigned i;
 
+	past_timers(m);
 	for (i = 0; m->freeing && i < M_SOCKETS; i++)
 		m_sync(&m->sockets[i]);
-
 	m->activity++;
 	m->visited = ms;
 	m->report.events++;
@@ -1130,7 +1473,9 @@ act(struct m_socket *ms, const struct dgram_message *msg, unsigned offset)
 	if (m->failed)
 		return;
 	m->in_callback++;
+	m->telling = ms;
 	m_play_inside(m, ms, msg, offset);
+	m->telling = NULL;
 	m->in_callback--;
 }
 
@@ -1159,8 +1504,10 @@ on_connect(struct dgram_socket *s, void *arg)
 	    ms->events_turn < ms->listening_turn &&
 	    ms->listening_turn < ms->m->turn)
 		m_fail(ms->m, "connect before listening");
-	ms->owes_connect = false;
+	ms->owes_connect = ms->connect_again = false;
+	ms->telling_connect = true;
 	act(ms, NULL, 0);
+	ms->telling_connect = false;
 }
 
 static bool
@@ -1278,12 +1625,13 @@ is_failure_of(const struct m_op *op, const struct dgram_error *e)
 }
 
 static struct m_op *
-find_silent(struct m_socket *ms, int status)
+find_silent(struct m_socket *ms, const struct dgram_error *e)
 {
 	struct m_op *op;
 
 	for (op = ms->known.head; op != NULL; op = op->next) {
-		if (op->silent && op->status == status)
+		if (op->silent && op->status == e->status &&
+		    is_failure_of(op, e))
 			break;
 	}
 	return op;
@@ -1294,7 +1642,7 @@ failed_send(struct m_socket *ms, const struct dgram_error *e)
 {
 	struct m_op *op;
 
-	op = find_silent(ms, e->status);
+	op = find_silent(ms, e);
 	if (op == NULL && is_unsure(ms))
 		return;
 	if (op == NULL) {
@@ -1302,12 +1650,63 @@ failed_send(struct m_socket *ms, const struct dgram_error *e)
 		    dgram_err_name(e->status));
 		return;
 	}
-	if (!is_failure_of(op, e))
-		m_fail(ms->m, "socket %u: the error tells of another",
-		    ms->slot);
 	drop_silent(ms, op);
 	unlink_op(&ms->known, op);
 	m_op_free(ms->m, op);
+}
+
+static bool
+is_failure_of_step(const struct m_step *st, const struct dgram_error *e)
+{
+	struct sim_name to;
+
+	if (st->name != 0)
+		return e->kind == DGRAM_IN_LOOKUP && e->host != NULL &&
+		    e->host[5] == st->name && e->addr == NULL &&
+		    strcmp(e->syscall, "getaddrinfo") == 0;
+	memset(&to, 0, sizeof(to));
+	if (e->addr != NULL)
+		sim_name_of(&to, &e->addr->u.sa, e->addr->len);
+	return e->host == NULL && memcmp(&to, &st->to, sizeof(to)) == 0 &&
+	    e->kind == (st->connect ? DGRAM_IN_CONNECT : DGRAM_IN_BIND) &&
+	    strcmp(e->syscall, st->connect ? "connect" : "bind") == 0;
+}
+
+/* It is told: those before it have been. */
+static void
+step_told(struct m_socket *ms, struct m_step *until)
+{
+	struct m_step *st;
+
+	while ((st = ms->steps) != until) {
+		if (!st->silent)
+			m_fail(ms->m, "socket %u: binds and connects out of "
+			    "order", ms->slot);
+		else if ((ms->events & M_EV_ERROR) != 0 && !is_unsure(ms))
+			m_fail(ms->m, "socket %u: a failure was not told",
+			    ms->slot);
+		ms->steps = st->next;
+		m_step_free(ms->m, st);
+	}
+	ms->steps = until->next;
+}
+
+/* The `error` of a bind or connect without completion? */
+static bool
+failed_step(struct m_socket *ms, const struct dgram_error *e)
+{
+	struct m_step *st;
+
+	for (st = ms->steps; st != NULL; st = st->next) {
+		if (st->silent && st->status == e->status &&
+		    is_failure_of_step(st, e))
+			break;
+	}
+	if (st == NULL)
+		return false;
+	step_told(ms, st);
+	m_step_free(ms->m, st);
+	return true;
 }
 
 static void
@@ -1324,6 +1723,8 @@ on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
 		    (is_icmp(ms, e->status) ? DGRAM_IN_ICMP : DGRAM_IN_RECEIVE))
 			m_fail(m, "socket %u: another error", ms->slot);
 		ms->error_now = 0;
+	} else if (failed_step(ms, e)) {
+		/* It is. */
 	} else if (e->kind == DGRAM_IN_SEND || e->kind == DGRAM_IN_LOOKUP) {
 		failed_send(ms, e);
 	} else if (e->kind == DGRAM_IN_ICMP && ms->told_notes < ms->nnotes &&
@@ -1362,7 +1763,7 @@ gone(struct m_socket *ms)
 
 	if (--ms->close_fns > 0)
 		return;
-	if (ms->known.head != NULL)
+	if (ms->known.head != NULL || ms->steps != NULL)
 		m_fail(m, "socket %u is gone, but owes completions", ms->slot);
 	forget(ms);
 }
@@ -1379,7 +1780,7 @@ on_close(struct dgram_socket *s, void *arg)
 		m_fail(m, "close of a socket that is not closed");
 		return;
 	}
-	if (ms->known.head != NULL)
+	if (ms->known.head != NULL || ms->steps != NULL)
 		m_fail(m, "socket %u: close before its completions", ms->slot);
 	ms->close_told = true;
 	m_check_ledger(ms);
@@ -1453,6 +1854,7 @@ m_done(struct dgram_socket *s, int status, void *arg)
 	struct m_socket *ms = dgram_arg(s);
 	struct model *m = ms->m;
 	struct dgram_error e;
+	const struct m_step *st;
 	struct m_op *op;
 	int r;
 
@@ -1475,6 +1877,11 @@ m_done(struct dgram_socket *s, int status, void *arg)
 		    ms->slot);
 	if (ms->close_told)
 		m_fail(m, "socket %u: done after close", ms->slot);
+	for (st = ms->steps; st != NULL; st = st->next) {
+		if (!st->silent && !st->inside && st->seq < op->seq)
+			m_fail(m, "socket %u: a send is told before what made "
+			    "it", ms->slot);
+	}
 	check_order(ms, op);
 	drop_silent(ms, op);
 	if (status != op->status)
@@ -1492,13 +1899,89 @@ m_done(struct dgram_socket *s, int status, void *arg)
 	act(ms, NULL, 0);
 }
 
+/* `listening` and `connect` come in front of what tells of the same. */
+static void
+check_told_before(struct m_socket *ms, const struct m_step *st)
+{
+	bool sure = ms->events_turn != ms->m->turn;
+
+	if (ms->closed)
+		return;
+	if ((st->connect || st->status == 0) && ms->owes_listening) {
+		if (sure && (ms->events & M_EV_LISTENING) != 0)
+			m_fail(ms->m, "socket %u: done before listening",
+			    ms->slot);
+		ms->owes_listening = false;
+	}
+	if (st->connect && st->status == 0 && ms->owes_connect &&
+	    !ms->connect_again) {
+		if (sure && (ms->events & M_EV_CONNECT) != 0)
+			m_fail(ms->m, "socket %u: done before connect",
+			    ms->slot);
+		ms->owes_connect = false;
+	}
+}
+
+void
+m_step_done(struct dgram_socket *s, int status, void *arg)
+{
+	struct m_socket *ms = dgram_arg(s);
+	struct model *m = ms->m;
+	struct dgram_error e;
+	struct m_step *st;
+	int r;
+
+	called(ms, "- step done", status);
+	m->report.completions++;
+	m_sync(ms);
+	for (st = ms->steps; st != NULL && st->id !=
+	    (uint32_t)((uintptr_t)arg >> 12); st = st->next)
+		;
+	if (ms->s != s || st == NULL || st->silent || ms->close_told) {
+		m_fail(m, "socket %u: a bind or connect of nobody, or too "
+		    "early", ms->slot);
+		return;
+	}
+	if (status != st->status)
+		m_fail(m, "socket %u: done says %d (%s), it was %d (%s)",
+		    ms->slot, status, dgram_err_name(status), st->status,
+		    dgram_err_name(st->status));
+	step_told(ms, st);
+	check_told_before(ms, st);
+	r = dgram_last_error(s, &e);
+	if (status < 0 ? r != 0 || e.status != status ||
+	    !is_failure_of_step(st, &e) : r != -ENOENT)
+		m_fail(m, "socket %u: another last error", ms->slot);
+	m_step_free(m, st);
+	act(ms, NULL, 0);
+}
+
+/* Who is to be asked for next, of all. */
+static bool
+is_next_asked(struct model *m, const struct m_look *look)
+{
+	const struct m_look *other;
+	unsigned i, k;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		for (k = 0; m->sockets[i].s != NULL && k < M_LOOKS; k++) {
+			other = m_look(&m->sockets[i], k);
+			if (other->looking && !other->asked &&
+			    other->seq < look->seq)
+				return false;
+		}
+	}
+	return true;
+}
+
 void
 m_lookup(struct dgram_socket *s, uint64_t id, const char *host, int family,
     void *arg)
 {
 	struct m_socket *ms = arg;
 	struct model *m = ms->m;
-	struct m_name *nm;
+	struct m_look *look = NULL, *other;
+	unsigned i;
 
 	called(ms, "- lookup", host[5] - '0');
 	m_sync(ms);
@@ -1508,15 +1991,24 @@ m_lookup(struct dgram_socket *s, uint64_t id, const char *host, int family,
 		m_fail(m, "socket %u: it is asked for %s", ms->slot, host);
 		return;
 	}
-	nm = &ms->names[host[5] - '0'];
-	if (!nm->looking || nm->asked)
-		m_fail(m, "socket %u: %s is asked for twice", ms->slot, host);
+	for (i = 0; i < M_LOOKS; i++) {
+		other = m_look(ms, i);
+		if (other->looking && !other->asked &&
+		    other->name == (unsigned)(host[5] - '0') &&
+		    (look == NULL || other->seq < look->seq))
+			look = other;
+	}
+	if (look == NULL || !is_next_asked(m, look)) {
+		m_fail(m, "socket %u: %s is asked for twice, or too early",
+		    ms->slot, host);
+		return;
+	}
 	m->report.look_ups++;
-	nm->asked = true;
-	nm->id = id;
+	look->asked = true;
+	look->id = id;
 	if (!m->failed && !m->quiet && m_below(m, 100) < 30) {
 		m->in_callback++;
-		m_play_answer(m, ms, nm);
+		m_play_answer(m, ms, look);
 		m->in_callback--;
 	}
 	act(ms, NULL, 0);
@@ -1544,6 +2036,9 @@ m_on_timer(struct dgram_timer *t, void *arg)
 		m_fail(m, "a timer from inside of a call");
 	if (&mt->t != t || !mt->active || now < mt->due || now > m->sim.now)
 		m_fail(m, "a timer fires early, or twice");
+	if (!m->timers_ran && (m->look_key < mt->due ||
+	    (m->look_key == mt->due && m->look_seq < mt->armed_seq)))
+		end_overdue(m);
 	mt->active = mt->repeat != 0;
 	if (mt->active) {
 		mt->due += mt->repeat;
@@ -1551,6 +2046,7 @@ m_on_timer(struct dgram_timer *t, void *arg)
 			mt->due = now + mt->repeat -
 			    (now - (mt->due - mt->repeat)) % mt->repeat;
 		mt->armed_turn = m->turn;
+		mt->armed_seq = m->seq++;
 	}
 	if (dgram_timer_active(t) != mt->active)
 		m_fail(m, "a timer is not as it should be");
@@ -1566,6 +2062,7 @@ m_on_post(void *arg)
 {
 	struct model *m = arg;
 
+	past_timers(m);
 	m->activity++;
 	m_trace(m, "- post", -1, (int)m->posts_run, 0);
 	if (m->in_call || (!m->in_turn && !m->freeing))
@@ -1588,6 +2085,7 @@ m_turn_begins(struct model *m)
 	m->turn++;
 	m->report.turns++;
 	m->in_turn = true;
+	m->timers_ran = m->look_fresh = false;
 	m->sim.alloc_failures = 0;
 	m->last_activity = m->activity;
 	m->waited = false;
@@ -1658,14 +2156,28 @@ static void
 check_told(struct model *m, struct m_socket *ms)
 {
 	struct m_op *op, *next;
+	const struct m_look *look;
+	struct m_step *st;
 	unsigned i;
 
-	for (i = 0; i < M_NAMES; i++) {
-		if (ms->names[i].looking && !ms->names[i].asked &&
-		    ms->names[i].turn < m->turn)
+	for (i = 0; i < M_LOOKS; i++) {
+		look = m_look(ms, i);
+		if (look->looking && !look->asked && look->turn < m->turn)
 			m_fail(m, "socket %u: a name is not asked for",
 			    ms->slot);
 	}
+	while ((st = ms->steps) != NULL && st->turn < m->turn) {
+		if (!st->silent || ((ms->events & M_EV_ERROR) != 0 &&
+		    !is_unsure(ms))) {
+			m_fail(m, "socket %u: a bind or connect is overdue",
+			    ms->slot);
+			return;
+		}
+		ms->steps = st->next;
+		m_step_free(m, st);
+	}
+	if (ms->steps != NULL && is_unsure(ms))
+		ms->unsure_turn = m->turn + 2;
 	for (op = ms->known.head; op != NULL; op = next) {
 		next = op->next;
 		if (op->turn == m->turn) {
@@ -1690,6 +2202,7 @@ check_told(struct model *m, struct m_socket *ms)
 			m_fail(m, "socket %u: close is overdue", ms->slot);
 		return;
 	}
+	m_check_state(ms);
 	if (ms->owes_listening && ms->listening_turn < m->turn) {
 		if ((ms->events & M_EV_LISTENING) != 0 &&
 		    ms->events_turn < ms->listening_turn)
@@ -1735,6 +2248,7 @@ static bool
 is_alive(const struct model *m, bool *maybe)
 {
 	const struct m_socket *ms;
+	const struct m_step *st;
 	const struct m_op *op;
 	bool sure = m->posts_run != m->posts_made;
 	unsigned i;
@@ -1759,6 +2273,10 @@ is_alive(const struct model *m, bool *maybe)
 		    ms->queued > 0;
 		for (op = ms->known.head; op != NULL; op = op->next)
 			sure = sure || !op->silent;
+		for (st = ms->steps; st != NULL; st = st->next)
+			sure = sure || !st->silent;
+		sure = sure || ms->bind != NULL || ms->connect != NULL;
+		*maybe = *maybe || ms->steps != NULL;
 		*maybe = *maybe || ms->queue.head != NULL ||
 		    ms->known.head != NULL || ms->nnotes > 0 ||
 		    ms->drains > 0 || ms->must_drain;
@@ -1830,6 +2348,7 @@ m_turn_ends(struct model *m, int timeout, int r)
 	bool maybe, sure;
 	unsigned i;
 
+	past_timers(m);
 	m->in_turn = false;
 	settle(m);
 	for (i = 0; i < M_SOCKETS && !m->failed; i++) {
@@ -1840,7 +2359,8 @@ m_turn_ends(struct model *m, int timeout, int r)
 		check_told(m, ms);
 		/* Nobody will say that it has gone. */
 		if (ms->closed && ms->close_fns == 0 &&
-		    ms->closed_turn < m->turn && ms->known.head == NULL)
+		    ms->closed_turn < m->turn && ms->known.head == NULL &&
+		    ms->steps == NULL)
 			forget(ms);
 	}
 	if (m->failed)
@@ -1888,6 +2408,9 @@ m_begin(struct model *m)
 	memset(m->timers, 0, sizeof(m->timers));
 	m->posts_made = m->posts_run = 0;
 	memset(m->old_ids, 0, sizeof(m->old_ids));
+	m->looking = 0;
+	m->look_key = UINT64_MAX;
+	m->telling = NULL;
 	m->idle = 0;
 	m->stray_turn = 0;
 	m->visited = NULL;
@@ -1909,6 +2432,8 @@ m_end(struct model *m)
 	}
 	if (m->posts_run != m->posts_made)
 		m_fail(m, "a post was forgotten");
+	if (m->steps_used != 0)
+		m_fail(m, "%zu binds and connects are left", m->steps_used);
 	if (m->ops_used != 0)
 		m_fail(m, "%zu operations are left", m->ops_used);
 	if (m->sim.pieces != 0 || m->sim.held != 0)

@@ -43,13 +43,15 @@ bool	model_run(uint64_t seed, uint64_t steps, struct model_report *);
 #define M_TIMERS	4
 #define M_POSTS		8
 #define M_OPS		4096
+#define M_STEPS		512
 #define M_BATCH		48		/* datagrams in an array */
 #define M_RX		1024		/* received in one call */
 #define M_NOTES		4096
 #define M_TRACE		48
 #define M_PATTERN	(65536 + 8192)
 
-enum m_state { M_UNBOUND, M_BINDING, M_BOUND, M_CONNECTING, M_CONNECTED };
+enum m_state { M_UNBOUND, M_BINDING, M_BINDING_TO_CONNECT, M_BOUND,
+	M_CONNECTING, M_CONNECTED };
 
 /* Bits of what a socket listens to. */
 #define M_EV_LISTENING	0x01u
@@ -89,7 +91,7 @@ struct m_op {
 	bool known;			/* status is: it has left the queue */
 	bool late;			/* some of it was: out of order */
 	int status;
-	uint64_t turn;			/* when it became known */
+	uint64_t turn, seq;		/* when it became known */
 	uint64_t turn_queued;
 	uint64_t refused_at;		/* the first ENOBUFS; 0: none */
 	size_t n, pos, went;
@@ -117,12 +119,38 @@ struct m_sums {
 #define M_NAMES		3
 #define M_OLD_IDS	8
 
-/* Datagrams of a socket to a name, which is looked up. */
-struct m_name {
-	struct m_queue parked;
+enum m_look_for { M_LOOK_SEND, M_LOOK_BIND, M_LOOK_CONNECT };
+
+/* A name that is looked up. */
+struct m_look {
+	enum m_look_for what;
 	bool looking, asked;
+	bool late;			/* it ends with the next turn */
+	unsigned name;
 	uint64_t id;			/* if asked */
 	uint64_t turn, seq;		/* when it began */
+	uint64_t deadline;
+};
+
+/* Datagrams of a socket to a name. */
+struct m_name {
+	struct m_queue parked;
+	struct m_look look;
+};
+
+/* A bind or connect that was accepted and not told. */
+struct m_step {
+	struct m_step *next;
+	uint32_t id;			/* of each use; 0: free */
+	bool connect;
+	bool silent;			/* has no completion */
+	bool found;			/* where to is known: to, at */
+	bool inside;			/* it became known in a callback */
+	char name;			/* that was not found; 0: none */
+	int status;
+	uint64_t turn, seq;		/* when it became known */
+	struct sim_name to;		/* that it failed with; family 0: none */
+	struct dgram_addr at;
 };
 
 struct m_socket {
@@ -133,6 +161,7 @@ struct m_socket {
 	enum m_state state;
 	bool receives, ending, closed, paused, unrefd, adopted, no_remote;
 	bool close_told, port_lost;
+	bool any_peer;			/* connected to the wildcard */
 	int fd;				/* -1: none */
 	struct dgram_addr addr;		/* where others reach it; len 0 */
 	char path[SIM_PATH];		/* that it has bound */
@@ -148,6 +177,10 @@ struct m_socket {
 	size_t queued, bytes;		/* in it and parked */
 	size_t parked;
 	struct m_name names[M_NAMES];
+	struct m_step *bind, *connect;	/* under way */
+	struct m_look bind_look, connect_look;
+	struct m_step *steps;		/* over, in order */
+	bool telling_connect, connect_again;	/* from inside of `connect` */
 	int pending;			/* an ICMP error; the head goes again */
 	int last_refusal;		/* of the head: -EAGAIN, -ENOBUFS */
 	bool refused_now;		/* in this call */
@@ -167,6 +200,7 @@ struct m_socket {
 	unsigned nnotes, told_notes;	/* as many, and of these already */
 	bool owes_listening, owes_connect;
 	uint64_t listening_turn, connect_turn;
+	uint64_t listening_seq, connect_seq;
 	unsigned drains;		/* that may come */
 	bool must_drain;
 	uint64_t refused_turn, must_drain_turn;
@@ -182,7 +216,7 @@ struct m_timer {
 	struct model *m;
 	bool active, unrefd;
 	uint64_t due, repeat;
-	uint64_t armed_turn;
+	uint64_t armed_turn, armed_seq;
 };
 
 struct m_trace {
@@ -212,6 +246,13 @@ struct model {
 	unsigned batch, budget;
 	size_t loop_datagram;
 	bool has_allocator;
+	uint64_t look_ns;		/* a look-up may take */
+	unsigned looking;		/* look-ups that are under way */
+	bool timers_ran;		/* in this turn */
+	/* The timer for all look-ups: when it is due, and if not this turn. */
+	uint64_t look_key, look_seq;
+	bool look_fresh;
+	struct m_socket *telling;	/* in a callback of this one */
 
 	struct m_socket sockets[M_SOCKETS];
 	struct m_socket *of_fd[SIM_FDS];
@@ -223,7 +264,7 @@ struct model {
 	unsigned posts_made, posts_run;
 	uint64_t old_ids[M_OLD_IDS];	/* of look-ups that are over */
 	unsigned nold;
-	uint64_t look_ups;
+	uint64_t look_ups, seq;
 	bool stop_asked;
 	unsigned idle;			/* turns in which nothing happened */
 	uint64_t activity, last_activity;
@@ -233,6 +274,8 @@ struct model {
 	struct m_op ops[M_OPS], *free_ops;
 	uint32_t next_id;
 	size_t ops_used;
+	struct m_step steps[M_STEPS], *free_steps;
+	size_t steps_used;
 	bool borrowed;			/* bytes of a message are queued */
 	struct m_batch *free_batches, scratch_batch;
 	char scratch[65536 + 16];
@@ -290,7 +333,7 @@ void	m_flushed(struct m_socket *);
 /* All that waits fails; only_peer: what has no address. */
 void	m_fail_queue(struct m_socket *, int status, bool only_peer);
 void	m_bound(struct m_socket *, bool named);
-void	m_connected(struct m_socket *);
+void	m_connected(struct m_socket *, const struct dgram_addr *);
 /* What is told to whom has changed. */
 void	m_events_changed(struct m_socket *, unsigned before);
 void	m_disconnected(struct m_socket *);
@@ -312,9 +355,27 @@ void	m_close_fn(void *arg);
 void	m_lookup(struct dgram_socket *, uint64_t id, const char *host,
 	    int family, void *arg);
 void	m_park(struct m_socket *, struct m_op *, unsigned name);
-void	m_answer(struct m_socket *, struct m_name *, int status,
+void	m_answer(struct m_socket *, struct m_name *, int status, bool of_name,
 	    const struct sim_name *to);
-void	m_play_answer(struct model *, struct m_socket *, struct m_name *);
+void	m_play_answer(struct model *, struct m_socket *, struct m_look *);
+/* One of those of a socket, M_LOOKS of them. */
+#define M_LOOKS		(M_NAMES + 2)
+struct m_look	*m_look(struct m_socket *, unsigned i);
+void	m_look_begins(struct m_socket *, struct m_look *, enum m_look_for,
+	    unsigned name);
+void	m_look_ends(struct model *, struct m_look *);
+
+/* NULL: too many. */
+struct m_step	*m_step_new(struct model *, bool connect, bool silent);
+void	m_step_free(struct model *, struct m_step *);
+void	*m_step_arg(const struct m_socket *, const struct m_step *);
+/* It is over, and is to be told.  of_name: it was not found. */
+void	m_step_known(struct m_socket *, struct m_step *, int status);
+void	m_step_done(struct dgram_socket *, int status, void *arg);
+/* What was under way is over. */
+void	m_bind_over(struct m_socket *, int status, bool of_name);
+void	m_connect_over(struct m_socket *, int status, bool of_name);
+void	m_check_state(struct m_socket *);
 void	m_on_timer(struct dgram_timer *, void *arg);
 void	m_on_post(void *arg);
 void	m_observe(struct sim *, struct sim_event *);

@@ -467,8 +467,8 @@ do_bind(struct model *m, struct m_socket *ms)
 		make_addr(&a, other_type(m, ms->type), 1, 0);
 	if (ms->closed)
 		expected = NOT_RUNNING;
-	else if (ms->state == M_BINDING ||
-	    (ms->state != M_UNBOUND && ms->receives))
+	else if (ms->state != M_UNBOUND &&
+	    (ms->state < M_BOUND || ms->receives))
 		expected = ALREADY_BOUND;
 	else if (a.u.sa.sa_family != ms->family)
 		expected = -EINVAL;
@@ -516,6 +516,12 @@ has_ended(const struct m_socket *ms, bool ending, int r)
 	return ending && ms->closed && r == NOT_RUNNING;
 }
 
+static bool
+is_connecting(const struct m_socket *ms)
+{
+	return ms->state == M_BINDING_TO_CONNECT || ms->state >= M_CONNECTING;
+}
+
 static void
 do_connect(struct model *m, struct m_socket *ms)
 {
@@ -530,7 +536,7 @@ do_connect(struct model *m, struct m_socket *ms)
 		expected = NOT_RUNNING;
 	else if (ms->state == M_BINDING)
 		expected = ALREADY_BOUND;
-	else if (ms->state >= M_CONNECTING)
+	else if (is_connecting(ms))
 		expected = IS_CONNECTED;
 	ending = ms->ending;
 	r = dgram_connect_addr(ms->s, &a);
@@ -547,7 +553,171 @@ do_connect(struct model *m, struct m_socket *ms)
 	m_flushed(ms);
 	if (sim_has_failed(&m->sim, SIM_CONNECT, 0))
 		m_fail(m, "connected, but the system has refused it");
-	m_connected(ms);
+	m_connected(ms, &a);
+}
+
+/* ---- by name ---- */
+
+/* An address as text, and what is made of it: 0 and at, 1: a name; or why not. */
+struct text {
+	const char *address;
+	int port, result;
+	unsigned name;
+	struct dgram_addr at;
+	char buf[300];
+};
+
+/* least: the smallest port; 0 is to bind. */
+static void
+choose_text(struct model *m, const struct m_socket *ms, int least,
+    struct text *t)
+{
+	static const int ports[] = { 0, -1, 65535, 65536 };
+	int type = ms->type == DGRAM_UNIX ? DGRAM_UDP4 : ms->type;
+	unsigned p = m_below(m, 100);
+
+	t->address = t->buf;
+	t->result = 0;
+	t->port = m_percent(m, 90) ? (int)(PORT + m_below(m, 6)) :
+	    ports[m_below(m, 4)];
+	if (least == 0 && m_percent(m, 40))
+		t->port = 0;
+	if (p < 15) {
+		make_addr(&t->at, type, least, (unsigned)t->port & 0xffff);
+		t->buf[0] = '\0';
+		if (p < 8)
+			t->address = NULL;
+	} else if (p < 50) {
+		if (p >= 48)
+			type = type == DGRAM_UDP4 ? DGRAM_UDP6 : DGRAM_UDP4;
+		make_addr(&t->at, type, p < 20 ? -1 : p < 22 ? 0 : p < 24 ? 9 :
+		    1, (unsigned)t->port & 0xffff);
+		(void)dgram_addr_host(&t->at, t->buf, sizeof(t->buf));
+		if (p >= 48)
+			t->result = -EINVAL;
+	} else if (p < 52) {
+		memset(t->buf, 'x', 256);
+		t->buf[256] = '\0';
+		t->result = -ENAMETOOLONG;
+	} else {
+		t->name = m_below(m, M_NAMES);
+		snprintf(t->buf, sizeof(t->buf), "host-%u", t->name);
+		t->result = 1;
+	}
+	if (t->port < least || t->port > 65535)
+		t->result = BAD_PORT;
+}
+
+static void
+do_bind_name(struct model *m, struct m_socket *ms)
+{
+	bool silent = m_percent(m, 25);
+	struct m_step *st = m_step_new(m, false, silent);
+	struct text t;
+	int r, expected;
+
+	if (st == NULL)
+		return;
+	m_enter(m, ms);
+	choose_text(m, ms, 0, &t);
+	expected = t.result < 0 ? t.result : 0;
+	if (ms->closed)
+		expected = NOT_RUNNING;
+	else if (ms->type == DGRAM_UNIX)
+		expected = -EINVAL;
+	else if (ms->state != M_UNBOUND)
+		expected = ALREADY_BOUND;
+	else if (t.result == 1 && m->freeing)
+		expected = -ECANCELED;
+	r = dgram_bind(ms->s, t.port, t.address, silent ? NULL : m_step_done,
+	    m_step_arg(ms, st));
+	m_leave(m, "bind name", ms, t.result, r);
+	if (expected != 0 || r == 0 ||
+	    !m_is_injected(m, r, t.result == 1 ? 0 : BIND_CALLS))
+		m_expect(m, r, expected);
+	if (r < 0) {
+		m_step_free(m, st);
+		check_unbound(m, ms);
+		return;
+	}
+	if (t.result == 1) {
+		ms->state = M_BINDING;
+		st->at.u.in.sin_port = htons((uint16_t)t.port);
+		ms->bind = st;
+		m_look_begins(ms, &ms->bind_look, M_LOOK_BIND, t.name);
+		return;
+	}
+	if (sim_has_failed(&m->sim, SIM_BIND, 0) ||
+	    sim_has_failed(&m->sim, SIM_SOCKET, 0))
+		m_fail(m, "bound, but the system has refused it");
+	m_bound(ms, true);
+	check_address(m, ms, &t.at);
+	m_step_known(ms, st, 0);
+}
+
+/* It waits for its name, or for a bind, or for both. */
+static void
+connect_waits(struct m_socket *ms, struct m_step *st, const struct text *t)
+{
+	ms->state = ms->state == M_BINDING ? M_BINDING_TO_CONNECT :
+	    M_CONNECTING;
+	ms->connect = st;
+	st->found = t->result == 0;
+	if (st->found) {
+		st->at = t->at;
+		sim_name_of(&st->to, &t->at.u.sa, t->at.len);
+		return;
+	}
+	st->at.u.in.sin_port = htons((uint16_t)t->port);
+	m_look_begins(ms, &ms->connect_look, M_LOOK_CONNECT, t->name);
+}
+
+static void
+do_connect_name(struct model *m, struct m_socket *ms)
+{
+	bool silent = m_percent(m, 25), ending, now;
+	struct m_step *st = m_step_new(m, true, silent);
+	struct text t;
+	int r, expected;
+
+	if (st == NULL)
+		return;
+	m_enter(m, ms);
+	choose_text(m, ms, 1, &t);
+	expected = t.result < 0 ? t.result : 0;
+	if (ms->closed)
+		expected = NOT_RUNNING;
+	else if (ms->type == DGRAM_UNIX)
+		expected = -EINVAL;
+	else if (is_connecting(ms))
+		expected = IS_CONNECTED;
+	else if (t.result == 1 && m->freeing)
+		expected = -ECANCELED;
+	ending = ms->ending;
+	now = t.result == 0 && ms->state != M_BINDING;
+	r = dgram_connect(ms->s, t.port, t.address, silent ? NULL :
+	    m_step_done, m_step_arg(ms, st));
+	m_leave(m, "connect name", ms, t.result, r);
+	m_sync(ms);
+	if (has_ended(ms, ending, r)) {
+		m_step_free(m, st);
+		return;
+	}
+	implicitly_bound(ms);
+	if (expected != 0 || r == 0 ||
+	    !m_is_injected(m, r, BIND_CALLS | BIT(SIM_CONNECT)))
+		m_expect(m, r, expected);
+	if (r < 0) {
+		m_step_free(m, st);
+	} else if (!now) {
+		connect_waits(ms, st, &t);
+	} else {
+		m_flushed(ms);
+		if (sim_has_failed(&m->sim, SIM_CONNECT, 0))
+			m_fail(m, "connected, but the system has refused it");
+		m_connected(ms, &t.at);
+		m_step_known(ms, st, 0);
+	}
 }
 
 static void
@@ -771,45 +941,143 @@ do_send_name(struct model *m, struct m_socket *ms)
 	after_send(m, ms, NULL, 1, r, expected);
 }
 
-void
-m_play_answer(struct model *m, struct m_socket *ms, struct m_name *nm)
+/* The last failure of these calls, or 0. */
+static int
+failure_of(const struct model *m, unsigned calls)
 {
-	unsigned p = m_below(m, 100);
+	unsigned i;
+
+	for (i = m->sim.nfailures < SIM_FAILURES ? m->sim.nfailures :
+	    SIM_FAILURES; i > 0; i--) {
+		if ((calls & BIT(m->sim.failures[i - 1].call)) != 0)
+			return m->sim.failures[i - 1].result;
+	}
+	return 0;
+}
+
+/* The answer came, and by that what waited for it was done in the call. */
+static void
+connect_answered(struct model *m, struct m_socket *ms)
+{
+	struct dgram_addr a;
+	bool open = dgram_fileno(ms->s) >= 0;
+	int status = failure_of(m, BIT(SIM_CONNECT));
+
+	if (open && (dgram_remote_address(ms->s, &a) == NOT_CONNECTED) !=
+	    (status < 0))
+		m_fail(m, "socket %u: connected and not", ms->slot);
+	m_flushed(ms);
+	m_connect_over(ms, status, false);
+}
+
+static void
+bind_answered(struct model *m, struct m_socket *ms, unsigned allocs)
+{
+	int status = failure_of(m, BIT(SIM_SOCKET) | BIT(SIM_BIND) |
+	    BIT(SIM_SET));
+	struct dgram_addr a, at = ms->bind->at;
+	int r = dgram_address(ms->s, &a);
+
+	if (status == 0 && r == -EBADF)
+		status = m->sim.alloc_failures > allocs ? -ENOMEM :
+		    failure_of(m, BIT(SIM_SETSOCKOPT));
+	if (r == 0 && !sim_has_failed(&m->sim, SIM_SOCKET, 0) &&
+	    !sim_has_failed(&m->sim, SIM_BIND, 0))
+		status = 0;
+	if (r == -EBADF && status == 0)
+		m_fail(m, "socket %u: a bind fails for nothing", ms->slot);
+	if (r == 0 && status < 0)
+		m_fail(m, "socket %u: bound, but the system has refused it",
+		    ms->slot);
+	m_bind_over(ms, status, false);
+	if (status < 0)
+		return;
+	if (r == 0)
+		check_address(m, ms, &at);
+	if (ms->connect != NULL && ms->connect->found)
+		connect_answered(m, ms);
+}
+
+static void
+step_answered(struct model *m, struct m_socket *ms, struct m_look *look,
+    int status, const struct dgram_addr *a, unsigned allocs)
+{
+	bool binds = look->what == M_LOOK_BIND;
+	struct m_step *st = binds ? ms->bind : ms->connect;
+	in_port_t port = st->at.u.in.sin_port;
+
+	if (status < 0) {
+		if (binds)
+			m_bind_over(ms, status, true);
+		else
+			m_connect_over(ms, status, true);
+		return;
+	}
+	st->found = true;
+	st->at = *a;
+	st->at.u.in.sin_port = port;
+	sim_name_of(&st->to, &st->at.u.sa, st->at.len);
+	if (binds)
+		bind_answered(m, ms, allocs);
+	else if (ms->state == M_CONNECTING)
+		connect_answered(m, ms);
+	else
+		m_look_ends(m, look);
+}
+
+void
+m_play_answer(struct model *m, struct m_socket *ms, struct m_look *look)
+{
+	unsigned p = m_below(m, 100), allocs = m->sim.alloc_failures;
+	uint64_t id = look->id;
 	struct dgram_addr a;
 	struct sim_name to;
 	int r, type, status = 0;
 
 	m_enter(m, ms);
 	if (m_percent(m, 10)) {
-		m_expect(m, dgram_lookup_done(m->l, nm->id, 1, NULL), -EINVAL);
+		m_expect(m, dgram_lookup_done(m->l, id, 1, NULL), -EINVAL);
 		m_expect(m, dgram_lookup_done(m->l,
 		    m->old_ids[m_below(m, M_OLD_IDS)], 0, NULL), -ENOENT);
 	}
 	type = p < 90 ? ms->type : other_type(m, ms->type);
-	make_addr(&a, type, (int)m_below(m, 4), 1);
+	/* A bind to another host fails. */
+	make_addr(&a, type, (int)m_below(m, look->what != M_LOOK_BIND ||
+	    m_percent(m, 10) ? 4 : 2), 1);
 	if (p >= 95)
-		status = DGRAM_ENOTFOUND;
+		status = m_percent(m, 50) ? DGRAM_ENOTFOUND : -EIO;
 	else if (p >= 90)
 		status = -EINVAL;
 	sim_name_of(&to, &a.u.sa, a.len);
-	m_answer(ms, nm, status, &to);
-	r = dgram_lookup_done(m->l, nm->id, p >= 95 ? status : 0,
+	if (look->what == M_LOOK_SEND)
+		m_answer(ms, &ms->names[look->name], status, true, &to);
+	r = dgram_lookup_done(m->l, id, p >= 95 ? status : 0,
 	    p == 94 ? NULL : &a);
-	m_leave(m, "lookup done", ms, (int)p, r);
+	m_leave(m, "lookup done", ms, (int)look->what, r);
 	m_expect(m, r, 0);
-	m_expect(m, dgram_lookup_done(m->l, nm->id, 0, &a), -ENOENT);
+	if (look->what != M_LOOK_SEND)
+		step_answered(m, ms, look, status, &a, allocs);
+	m_expect(m, dgram_lookup_done(m->l, id, 0, &a), -ENOENT);
 	m_sync(ms);
 }
 
 static void
 do_answer(struct model *m, struct m_socket *ms)
 {
-	struct m_name *nm = &ms->names[m_below(m, M_NAMES)];
+	struct m_look *look;
+	unsigned i, k = m_below(m, M_LOOKS);
 
 	/* Which of them a full interface refuses would not be known. */
-	if (!ms->closed && nm->looking && nm->asked &&
-	    m->sim.config.nobufs == 0 && m->sim.now >= m->sim.nobufs_until)
-		m_play_answer(m, ms, nm);
+	if (ms->closed || m->sim.config.nobufs != 0 ||
+	    m->sim.now < m->sim.nobufs_until)
+		return;
+	for (i = 0; i < M_LOOKS; i++, k = (k + 1) % M_LOOKS) {
+		look = m_look(ms, k);
+		if (!look->looking || !look->asked)
+			continue;
+		m_play_answer(m, ms, look);
+		return;
+	}
 }
 
 static struct m_batch *
@@ -938,7 +1206,8 @@ do_try(struct model *m, struct m_socket *ms)
 	m_enter(m, ms);
 	t.n = choose_n(m);
 	expected = fill_batch(m, ms, b, t.n, b->to, &bytes);
-	busy = ms->queued > ms->parked;
+	busy = ms->queued > ms->parked || ms->state == M_BINDING ||
+	    ms->state == M_BINDING_TO_CONNECT;
 	for (op = ms->queue.head; op != NULL; op = op->next)
 		unsure = unsure || op->n == 0;
 	m->trying = &t;
@@ -980,7 +1249,8 @@ is_from_peer(struct model *m, struct m_socket *ms,
 	struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
 	struct sim_name from;
 
-	if (msg->remote == NULL || ms->type == DGRAM_UNIX || ss == NULL)
+	if (msg->remote == NULL || ms->type == DGRAM_UNIX || ss == NULL ||
+	    ms->any_peer)
 		return true;
 	sim_name_of(&from, &msg->remote->u.sa, msg->remote->len);
 	return memcmp(&from, &ss->peer, sizeof(from)) == 0;
@@ -1186,6 +1456,8 @@ do_get(struct model *m, struct m_socket *ms)
 	    NOT_RUNNING : ss == NULL ? -EBADF : ss->rcvbuf);
 	if (m->in_callback == 0)
 		m_expect(m, dgram_last_error(ms->s, &e), -ENOENT);
+	if (!ms->closed)
+		m_check_state(ms);
 	m_check_ledger(ms);
 }
 
@@ -1229,6 +1501,7 @@ do_timer(struct model *m)
 	m_expect(m, r, m->freeing ? -ECANCELED : 0);
 	t->active = !m->freeing;
 	t->armed_turn = m->turn;
+	t->armed_seq = m->seq++;
 }
 
 static void
@@ -1314,17 +1587,21 @@ act_on_socket(struct model *m, struct m_socket *ms, unsigned p)
 		do_silent_batch(m, ms);
 	else if (p < 480)
 		do_try(m, ms);
-	else if (p < 600)
+	else if (p < 570)
 		do_bind(m, ms);
-	else if (p < 670)
+	else if (p < 600)
+		do_bind_name(m, ms);
+	else if (p < 650)
 		do_connect(m, ms);
+	else if (p < 670)
+		do_connect_name(m, ms);
 	else if (p < 730)
 		do_disconnect(m, ms);
 	else if (p < 740)
 		do_flush(m, ms);
 	else if (p < 760)
 		do_send_name(m, ms);
-	else if (p < 770)
+	else if (p < 780)
 		do_answer(m, ms);
 	else if (p < 810)
 		do_pause(m, ms);
@@ -1391,15 +1668,7 @@ do_turn(struct model *m)
 	static const int timeouts[] = { 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 5, 20,
 		20, 1000, -1 };
 	int timeout = timeouts[m_below(m, 15)], r;
-	unsigned i, k;
 
-	/* Nobody waits for an answer until its time is out. */
-	for (i = 0; timeout < 0 && i < M_SOCKETS; i++) {
-		for (k = 0; k < M_NAMES; k++) {
-			if (m->sockets[i].names[k].looking)
-				timeout = 1;
-		}
-	}
 	m_turn_begins(m);
 	r = dgram_loop_run_once(m->l, timeout);
 	m_trace(m, "turn", -1, timeout, r);
@@ -1437,7 +1706,9 @@ new_loop(struct model *m)
 	m->batch = o.batch = batches[m_below(m, 4)];
 	m->budget = o.budget = m_percent(m, 70) ? 64 : 1 + m_below(m, 10);
 	m->loop_datagram = o.max_datagram = m_percent(m, 50) ? 2048 : 65535;
-	o.resolver_timeout_ms = 86400000;
+	o.resolver_timeout_ms = m_percent(m, 50) ? 86400000 : 1 +
+	    m_below(m, 1000);
+	m->look_ns = o.resolver_timeout_ms * MS;
 	o.allocator = m_percent(m, 70) ? &m->sim.allocator : NULL;
 	m_enter(m, NULL);
 	r = dgi_loop_new(&o, &m->sim.os, &m->sim.poller, &m->l);

@@ -590,10 +590,17 @@ choose_text(struct model *m, const struct m_socket *ms, int least,
 	} else if (p < 50) {
 		if (p >= 48)
 			type = type == DGRAM_UDP4 ? DGRAM_UDP6 : DGRAM_UDP4;
-		make_addr(&t->at, type, p < 20 ? -1 : p < 22 ? 0 : p < 24 ? 9 :
+		make_addr(&t->at, type, p < 18 ? -1 : p < 20 ? 0 : p < 22 ? 9 :
 		    1, (unsigned)t->port & 0xffff);
+		/* Mostly to somebody who is there. */
+		if (least == 1 && p < 45 && ms->type != DGRAM_UNIX)
+			choose_to(m, ms, &t->at);
+		t->port = p < 45 ? dgram_addr_port(&t->at) : t->port;
+		if (t->at.u.sa.sa_family == AF_UNIX)
+			make_addr(&t->at, type, 1, 0);
 		(void)dgram_addr_host(&t->at, t->buf, sizeof(t->buf));
-		if (p >= 48)
+		if (ms->type != DGRAM_UNIX &&
+		    t->at.u.sa.sa_family != ms->family)
 			t->result = -EINVAL;
 	} else if (p < 52) {
 		memset(t->buf, 'x', 256);
@@ -885,60 +892,94 @@ do_send(struct model *m, struct m_socket *ms)
 	after_send(m, ms, r < 0 ? op : NULL, 1, r, expected);
 }
 
-/* To a name: it waits for the answer of m_lookup(). */
-static void
-do_send_name(struct model *m, struct m_socket *ms)
+/* What a send to a port and an address in text says of them. */
+static int
+text_error(const struct m_socket *ms, const struct text *t, size_t size)
 {
-	bool silent = m_percent(m, 25);
-	int port = m_percent(m, 95) ? (int)(PORT + m_below(m, 6)) : 0;
-	unsigned k = m_below(m, M_NAMES);
-	char name[] = "host-0";
-	const char *bytes;
+	bool peer = t->port == 0 && (t->address == NULL || *t->address == '\0');
+
+	if (ms->closed)
+		return NOT_RUNNING;
+	if (ms->type == DGRAM_UNIX)
+		return -EINVAL;
+	if (ms->ending)
+		return NOT_RUNNING;
+	if (ms->state == M_CONNECTED && !peer)
+		return IS_CONNECTED;
+	if (ms->state != M_CONNECTED && t->result < 0)
+		return t->result;
+	return size > (ms->type == DGRAM_UDP4 ? 65507 : 65527) ? -EMSGSIZE : 0;
+}
+
+static int
+send_text(struct m_socket *ms, const char *bytes, size_t size,
+    const struct text *t, dgram_done_fn *done, void *arg)
+{
+	struct model *m = ms->m;
+	struct iovec iov[4];
+	int n;
+
+	switch (m_below(m, 3)) {
+	case 0:
+		return dgram_send(ms->s, bytes, size, t->port, t->address,
+		    done, arg);
+	case 1:
+		return dgram_sendto(ms->s, bytes - 7, 7, size, t->port,
+		    t->address, done, arg);
+	default:
+		n = cut_up(m, bytes, size, iov);
+		return dgram_sendv(ms->s, iov, n, t->port, t->address, done,
+		    arg);
+	}
+}
+
+/* To a literal, or to a name: that waits for the answer of m_lookup(). */
+static void
+do_send_text(struct model *m, struct m_socket *ms)
+{
+	bool silent = m_percent(m, 25), named;
 	struct m_datagram d;
+	const char *bytes;
 	struct m_op *op;
-	int r, expected = 0;
+	struct text t;
+	int r, expected;
 
 	if (m->ops_used == M_OPS)
 		return;
 	m_enter(m, ms);
-	name[5] = (char)('0' + k);
+	choose_text(m, ms, 1, &t);
+	if (ms->state == M_CONNECTED && m_percent(m, 50)) {
+		t.port = t.result = 0;
+		t.address = m_percent(m, 50) ? NULL : "";
+	}
+	named = t.result == 1;
 	op = m_op_new(m, ms, 1);
 	op->silent = silent;
 	choose_bytes(m, &op->one);
 	memset(&op->one.to, 0, sizeof(op->one.to));
-	op->one.to.port = (uint16_t)port;
+	if (named)
+		op->one.to.port = (uint16_t)t.port;
+	else if (ms->closed || ms->state != M_CONNECTED)
+		sim_name_of(&op->one.to, &t.at.u.sa, t.at.len);
 	d = op->one;
-	if (ms->closed)
-		expected = NOT_RUNNING;
-	else if (ms->type == DGRAM_UNIX)
-		expected = -EINVAL;
-	else if (ms->ending)
-		expected = NOT_RUNNING;
-	else if (ms->state == M_CONNECTED)
-		expected = IS_CONNECTED;
-	else if (port == 0)
-		expected = BAD_PORT;
-	else if (ms->type == DGRAM_UDP4 ? d.size > 65507 : d.size > 65527)
-		expected = -EMSGSIZE;
-	else
+	expected = text_error(ms, &t, d.size);
+	if (expected == 0)
 		expected = admission(ms, 1, d.size);
-	if (expected == 0 && m->freeing)
+	if (expected == 0 && m->freeing && named)
 		expected = -ECANCELED;
 	bytes = bytes_of(m, &d, silent);
-	if (m_percent(m, 50))
-		r = dgram_send(ms->s, bytes, d.size, port, name,
-		    silent ? NULL : m_done, m_arg(op));
-	else
-		r = dgram_sendto(ms->s, bytes - 7, 7, d.size, port, name,
-		    silent ? NULL : m_done, m_arg(op));
+	if (!named)
+		m_push(ms, op);
+	r = send_text(ms, bytes, d.size, &t, silent ? NULL : m_done,
+	    m_arg(op));
 	if (silent)
 		spoil(m, &d);
-	m_leave(m, "send name", ms, (int)k, r);
-	if (r < 0)
+	m_leave(m, "send text", ms, t.result, r);
+	if (named && r < 0)
 		m_op_free(m, op);
-	else
-		m_park(ms, op, k);
-	after_send(m, ms, NULL, 1, r, expected);
+	else if (named)
+		m_park(ms, op, t.name);
+	after_send(m, ms, r < 0 && !named ? op : NULL, 1, r, expected);
 }
 
 /* The last failure of these calls, or 0. */
@@ -1600,7 +1641,7 @@ act_on_socket(struct model *m, struct m_socket *ms, unsigned p)
 	else if (p < 740)
 		do_flush(m, ms);
 	else if (p < 760)
-		do_send_name(m, ms);
+		do_send_text(m, ms);
 	else if (p < 780)
 		do_answer(m, ms);
 	else if (p < 810)

@@ -230,6 +230,7 @@ set_known(struct m_socket *ms, struct m_op *op, int status)
 	op->status = status;
 	op->turn = ms->m->turn;
 	op->seq = ms->m->seq++;
+	ms->untold += !op->silent;
 	if (op->silent && (status >= 0 || op->reply || ms->closed))
 		m_op_free(ms->m, op);
 	else
@@ -1231,7 +1232,9 @@ m_refused(struct m_socket *ms, size_t n)
 {
 	ms->sums.refused += n;
 	ms->drains++;
-	if (ms->queued > 0 && !ms->must_drain) {
+	/* Those that are just being told do not count. */
+	if ((ms->queued > 0 || (ms->untold > 0 &&
+	    ms->m->in_callback == 0)) && !ms->must_drain) {
 		ms->must_drain = true;
 		ms->refused_turn = ms->m->turn;
 		ms->must_drain_turn = 0;
@@ -1896,6 +1899,7 @@ m_done(struct dgram_socket *s, int status, void *arg)
 		check_results(m, op);
 	unlink_op(&ms->known, op);
 	m_op_free(m, op);
+	ms->untold--;
 	act(ms, NULL, 0);
 }
 

@@ -42,7 +42,7 @@ bool	model_run(uint64_t seed, uint64_t steps, struct model_report *);
 #define M_SOCKETS	10
 #define M_TIMERS	4
 #define M_POSTS		8
-#define M_OPS		4096
+#define M_OPS		16384
 #define M_STEPS		512
 #define M_BATCH		48		/* datagrams in an array */
 #define M_RX		1024		/* received in one call */
@@ -175,7 +175,7 @@ struct m_socket {
 
 	struct m_queue queue, known;
 	size_t queued, bytes;		/* in it and parked */
-	size_t parked;
+	size_t parked, untold;
 	struct m_name names[M_NAMES];
 	struct m_step *bind, *connect;	/* under way */
 	struct m_look bind_look, connect_look;
@@ -241,6 +241,7 @@ struct model {
 	bool in_call;			/* of the library, that must not call */
 	bool in_turn, freeing;
 	bool quiet;			/* callbacks do nothing */
+	bool burst;			/* many small datagrams */
 	unsigned in_callback;
 	uint64_t stray_turn;		/* calls inside of callbacks owe */
 	unsigned batch, budget;

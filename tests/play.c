@@ -24,6 +24,9 @@
 #define ALREADY_BOUND	DGRAM_ERR_SOCKET_ALREADY_BOUND
 #define BAD_PORT	DGRAM_ERR_SOCKET_BAD_PORT
 
+/* Completions that may wait to be told. */
+#define UNTOLD_MOST	4096u
+
 #define BIT(call)	(1u << (call))
 /* What may fail in a bind that makes the descriptor. */
 #define BIND_CALLS	(BIT(SIM_SOCKET) | BIT(SIM_SETSOCKOPT) | \
@@ -120,6 +123,8 @@ choose_size(struct model *m)
 {
 	unsigned p = m_below(m, 1000);
 
+	if (m->burst)
+		return p % 8;
 	if (p < 900)
 		return m_below(m, 200);
 	if (p < 940)
@@ -788,6 +793,8 @@ datagram_error(const struct m_socket *ms, const struct dgram_addr *to,
 static int
 admission(struct m_socket *ms, size_t n, size_t bytes)
 {
+	if (ms->untold >= UNTOLD_MOST && ms->count_limit != DGRAM_UNLIMITED)
+		return -ENOBUFS;
 	return n <= ms->count_limit - ms->queued &&
 	    bytes <= ms->byte_limit - ms->bytes ? 0 : -ENOBUFS;
 }
@@ -828,6 +835,15 @@ cut_up(struct model *m, const char *p, size_t size, struct iovec *iov)
 	return n;
 }
 
+/* Is there room for it in the model, and are its limits known? */
+static bool
+can_send(const struct model *m, const struct m_socket *ms)
+{
+	/* Those that are just being told do not count any more. */
+	return m->ops_used + M_BATCH <= M_OPS && (m->in_callback == 0 ||
+	    ms->untold + M_BATCH <= UNTOLD_MOST);
+}
+
 /* Where the bytes of a datagram are for the call. */
 static const char *
 bytes_of(struct model *m, const struct m_datagram *d, bool silent)
@@ -848,7 +864,7 @@ spoil(struct model *m, const struct m_datagram *d)
 static void
 do_send(struct model *m, struct m_socket *ms)
 {
-	bool silent = m_percent(m, 25), peer, by_path;
+	bool silent = !m->burst && m_percent(m, 25), peer, by_path;
 	struct dgram_addr to;
 	struct iovec iov[4];
 	char path[SIM_PATH];
@@ -856,7 +872,7 @@ do_send(struct model *m, struct m_socket *ms)
 	struct m_op *op;
 	int n, r, expected;
 
-	if (m->ops_used == M_OPS)
+	if (!can_send(m, ms))
 		return;
 	m_enter(m, ms);
 	peer = m_percent(m, ms->state == M_CONNECTED ? 95 : 4);
@@ -890,6 +906,21 @@ do_send(struct model *m, struct m_socket *ms)
 		spoil(m, &d);
 	m_leave(m, "send", ms, expected, r);
 	after_send(m, ms, r < 0 ? op : NULL, 1, r, expected);
+}
+
+/* More than may wait to be told, of one who does not run the loop. */
+static void
+do_burst(struct model *m, struct m_socket *ms)
+{
+	unsigned i;
+
+	m->burst = true;
+	for (i = 0; i < UNTOLD_MOST + 200 && !m->failed; i++) {
+		do_send(m, ms);
+		if (ms->closed || ms->ending || ms->queued > 2 * M_BATCH)
+			break;
+	}
+	m->burst = false;
 }
 
 /* What a send to a port and an address in text says of them. */
@@ -944,7 +975,7 @@ do_send_text(struct model *m, struct m_socket *ms)
 	struct text t;
 	int r, expected;
 
-	if (m->ops_used == M_OPS)
+	if (!can_send(m, ms))
 		return;
 	m_enter(m, ms);
 	choose_text(m, ms, 1, &t);
@@ -1189,9 +1220,12 @@ do_batch(struct model *m, struct m_socket *ms)
 {
 	size_t n = choose_n(m), bytes;
 	struct m_op *op, *first;
-	struct m_batch *b = new_batch(m);
+	struct m_batch *b;
 	int r, expected;
 
+	if (!can_send(m, ms))
+		return;
+	b = new_batch(m);
 	m_enter(m, ms);
 	expected = fill_batch(m, ms, b, n, b->to, &bytes);
 	if (expected == 0)
@@ -1215,6 +1249,8 @@ do_silent_batch(struct model *m, struct m_socket *ms)
 	struct m_op *op, *first = NULL;
 	int r, expected;
 
+	if (!can_send(m, ms))
+		return;
 	m_enter(m, ms);
 	expected = fill_batch(m, ms, b, n, b->to, &bytes);
 	if (expected == 0)
@@ -1328,7 +1364,7 @@ do_reply(struct model *m, struct m_socket *ms, const struct dgram_message *msg,
 	const void *data;
 	int r, expected;
 
-	if (m->ops_used == M_OPS)
+	if (!can_send(m, ms))
 		return;
 	m_enter(m, ms);
 	op = m_op_new(m, ms, 1);
@@ -1682,7 +1718,11 @@ act(struct model *m)
 		do_loop(m);
 	} else {
 		ms = any_socket(m);
-		if (ms != NULL)
+		if (ms == NULL)
+			return;
+		if (m->in_callback == 0 && m_below(m, 4000) == 0)
+			do_burst(m, ms);
+		else
 			act_on_socket(m, ms, m_below(m, 1000));
 	}
 }

@@ -1097,6 +1097,24 @@ step_answered(struct model *m, struct m_socket *ms, struct m_look *look,
 		m_look_ends(m, look);
 }
 
+/* The next use of a number that is over: nobody was told it so far. */
+static void
+guess_id(struct model *m)
+{
+	uint64_t id = m->old_ids[m_below(m, M_OLD_IDS)] + (UINT64_C(1) << 32);
+	const struct m_look *look;
+	unsigned i, k;
+
+	for (i = 0; i < M_SOCKETS; i++) {
+		for (k = 0; m->sockets[i].s != NULL && k < M_LOOKS; k++) {
+			look = m_look(&m->sockets[i], k);
+			if (look->looking && look->asked && look->id == id)
+				return;
+		}
+	}
+	m_expect(m, dgram_lookup_done(m->l, id, -EIO, NULL), -ENOENT);
+}
+
 void
 m_play_answer(struct model *m, struct m_socket *ms, struct m_look *look)
 {
@@ -1111,6 +1129,7 @@ m_play_answer(struct model *m, struct m_socket *ms, struct m_look *look)
 		m_expect(m, dgram_lookup_done(m->l, id, 1, NULL), -EINVAL);
 		m_expect(m, dgram_lookup_done(m->l,
 		    m->old_ids[m_below(m, M_OLD_IDS)], 0, NULL), -ENOENT);
+		guess_id(m);
 	}
 	type = p < 90 ? ms->type : other_type(m, ms->type);
 	/* A bind to another host fails. */

@@ -1035,12 +1035,21 @@ is_state_overdue(const struct m_socket *ms)
 static void
 check_wait(struct model *m, int64_t timeout_ns)
 {
-	const struct m_socket *ms;
+	const struct sim_socket *ss;
 	const struct m_step *st;
 	const struct m_op *op;
+	struct m_socket *ms;
 	unsigned i;
 
 	past_timers(m);
+	for (i = 0; i < M_SOCKETS; i++) {
+		ms = &m->sockets[i];
+		ss = sim_socket(&m->sim, ms->fd);
+		/* It is told of room, which another may take before. */
+		if (ms->futile > 0 && ss != NULL &&
+		    sim_is_writable(&m->sim, ss))
+			ms->futile = 0;
+	}
 	m->visited = NULL;
 	m->waited = true;
 	if (timeout_ns == 0)

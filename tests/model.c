@@ -1730,6 +1730,10 @@ on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
 	event(s, ms, M_EV_ERROR, "- error", e->status);
 	if (e->status >= 0)
 		m_fail(m, "an error without status");
+	if ((e->kind == DGRAM_IN_ICMP || e->kind == DGRAM_IN_RECEIVE) &&
+	    ms->type != DGRAM_UNIX &&
+	    (e->addr != NULL) != (ms->state == M_CONNECTED))
+		m_fail(m, "socket %u: an error of another address", ms->slot);
 	if (ms->error_now != 0) {
 		if (e->status != ms->error_now || e->kind !=
 		    (is_icmp(ms, e->status) ? DGRAM_IN_ICMP : DGRAM_IN_RECEIVE))

@@ -96,7 +96,6 @@ dgi_queue_unpark(struct dgram_socket *s, struct dgi_reqs *from,
 			dgi_queue_push(s, r, 1, (size_t)r->status);
 	}
 	dgi_queue_set_common(s);
-	dgi_queue_changed(s);
 }
 
 void
@@ -109,7 +108,6 @@ dgi_queue_fail_parked(struct dgram_socket *s, struct dgi_reqs *from, int status,
 	while ((r = take(s, from, of_name, &port)) != NULL)
 		dgi_queue_finish(s, r, status);
 	dgi_queue_set_common(s);
-	dgi_queue_changed(s);
 }
 
 /* ---- binds and connects ---- */

@@ -355,6 +355,15 @@ dgi_addr_loopback(struct dgram_addr *a, int family)
 }
 
 void
+dgi_addr_set_port(struct dgram_addr *a, int port)
+{
+	if (a->u.sa.sa_family == AF_INET)
+		a->u.in.sin_port = htons((uint16_t)port);
+	else
+		a->u.in6.sin6_port = htons((uint16_t)port);
+}
+
+void
 dgi_addr_trim(struct dgram_addr *a)
 {
 	size_t n;

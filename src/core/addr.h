@@ -26,6 +26,9 @@ int	dgi_addr_check(const struct dgram_addr *, int family);
 void	dgi_addr_wildcard(struct dgram_addr *, int family);
 void	dgi_addr_loopback(struct dgram_addr *, int family);
 
+/* The port of one of AF_INET or AF_INET6. */
+void	dgi_addr_set_port(struct dgram_addr *, int port);
+
 /*
  * Brings what the kernel wrote, with a->len as it said, to the form that
  * dgram_addr_unix() makes: no bytes behind a path's NUL; length 0 for unnamed,

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/addr.h"
 #include "core/queue.h"
 
 struct dgi_name *
@@ -36,17 +37,24 @@ dgi_name_free(struct dgi_mem *m, struct dgi_name *n)
 		dgi_mem_put(m, n, sizeof(*n) + strlen(n->text) + 1);
 }
 
-/* ---- parked datagrams ---- */
-
-void
-dgi_queue_park(struct dgram_socket *s, struct dgi_reqs *to, struct dgi_req *r,
-    struct dgi_name *name, int port)
+/* The request has its own reference to the name. */
+static void
+set_place(struct dgi_req *r, struct dgi_name *name, int port)
 {
 	struct dgi_place place = { .name = name, .port = port };
 
 	name->refs++;
 	memcpy(r->addr, &place, sizeof(place));
 	r->flags |= DGI_REQ_NAMED;
+}
+
+/* ---- parked datagrams ---- */
+
+void
+dgi_queue_park(struct dgram_socket *s, struct dgi_reqs *to, struct dgi_req *r,
+    struct dgi_name *name, int port)
+{
+	set_place(r, name, port);
 	dgi_reqs_append(to, r);
 	s->parked++;
 	s->bytes_left -= (size_t)r->status;
@@ -69,7 +77,7 @@ take(struct dgram_socket *s, struct dgi_reqs *from, bool keep, int *port)
 	s->bytes_left += (size_t)r->status;
 	if (keep)
 		return r;
-	memcpy(&place, r->addr, sizeof(place));
+	place = dgi_req_place(r);
 	dgi_name_free(&s->loop->mem, place.name);
 	r->flags &= (unsigned short)~DGI_REQ_NAMED;
 	*port = place.port;
@@ -85,8 +93,7 @@ dgi_queue_unpark(struct dgram_socket *s, struct dgi_reqs *from,
 	int port;
 
 	while ((r = take(s, from, false, &port)) != NULL) {
-		/* At the same place in both families. */
-		to.u.in.sin_port = htons((uint16_t)port);
+		dgi_addr_set_port(&to, port);
 		r->addr_len = (unsigned short)s->addr_len;
 		memcpy(r->addr, &to.u, s->addr_len);
 		/* It was accepted for another destination than the peer. */
@@ -150,14 +157,10 @@ void
 dgi_step_set(struct dgi_req *r, int status, const struct dgram_addr *addr,
     struct dgi_name *name)
 {
-	struct dgi_place place = { .name = name };
-
 	r->status = status;
 	r->addr_len = 0;
 	if (name != NULL) {
-		name->refs++;
-		memcpy(r->addr, &place, sizeof(place));
-		r->flags |= DGI_REQ_NAMED;
+		set_place(r, name, 0);
 	} else if (addr != NULL) {
 		r->addr_len = (unsigned short)addr->len;
 		memcpy(r->addr, &addr->u, addr->len);

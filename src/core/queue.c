@@ -50,7 +50,6 @@ dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
 {
 	struct dgram_loop *l = s->loop;
 	bool large = (r->flags & DGI_REQ_LARGE) != 0;
-	struct dgi_place place;
 	void *p;
 
 	if ((r->flags & DGI_REQ_COPIED) != 0)
@@ -60,10 +59,8 @@ dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
 		memcpy(&p, &r->iov, sizeof(p));
 		dgi_mem_put(&l->mem, p, (size_t)r->iovcnt * sizeof(*r->iov));
 	}
-	if ((r->flags & DGI_REQ_NAMED) != 0) {
-		memcpy(&place, r->addr, sizeof(place));
-		dgi_name_free(&l->mem, place.name);
-	}
+	if ((r->flags & DGI_REQ_NAMED) != 0)
+		dgi_name_free(&l->mem, dgi_req_place(r).name);
 	make_common(r);
 	dgi_pool_put(&l->requests[large], r);
 }
@@ -173,15 +170,13 @@ static void
 set_failure(struct dgram_socket *s, const struct dgi_req *r)
 {
 	struct dgram_error *e = &s->failure;
-	struct dgi_place place;
 
 	e->status = r->status;
 	e->addr = NULL;
 	e->host = NULL;
 	set_kind(e, r->flags);
 	if ((r->flags & DGI_REQ_NAMED) != 0) {
-		memcpy(&place, r->addr, sizeof(place));
-		e->host = place.name->text;
+		e->host = dgi_req_place(r).name->text;
 	} else if (e->kind == DGRAM_IN_ICMP) {
 		if (s->peer.len > 0)
 			e->addr = &s->peer;

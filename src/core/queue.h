@@ -18,6 +18,8 @@
 
 #include "core/plat.h"
 
+#include <string.h>
+
 #include "core/socket.h"
 
 /*
@@ -107,6 +109,16 @@ _Static_assert(sizeof(struct dgi_place) <= DGI_REQ_SMALL, "it has room");
 #define DGI_STEPS_MOST	1024u
 
 /* ---- queue.c ---- */
+
+/* Where one of DGI_REQ_NAMED goes; addr is not aligned for it. */
+static inline struct dgi_place
+dgi_req_place(const struct dgi_req *r)
+{
+	struct dgi_place place;
+
+	memcpy(&place, r->addr, sizeof(place));
+	return place;
+}
 
 /* A request with room for an address of that many bytes, or NULL. */
 struct dgi_req	*dgi_req_new(struct dgram_socket *, unsigned flags,

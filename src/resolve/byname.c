@@ -127,8 +127,7 @@ read_answer(const struct byname *b, int status, const struct dgram_addr *addrs,
 	if (addrs == NULL || dgi_addr_check(addrs, b->s->family) < 0)
 		return -EINVAL;
 	*ret = *addrs;
-	/* At the same place in both families. */
-	ret->u.in.sin_port = htons((uint16_t)b->port);
+	dgi_addr_set_port(ret, b->port);
 	return 0;
 }
 
@@ -155,7 +154,7 @@ read_address(const struct dgram_socket *s, const char *address, int port,
 			dgi_addr_wildcard(ret, s->family);
 		else
 			dgi_addr_loopback(ret, s->family);
-		ret->u.in.sin_port = htons((uint16_t)port);
+		dgi_addr_set_port(ret, port);
 		return 0;
 	}
 	r = dgram_addr_parse(ret, address, port);

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #endif
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -146,6 +147,20 @@ test_count_fds(void)
 			n++;
 	}
 	return n;
+}
+
+unsigned
+test_count_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	if (d == NULL)
+		return 0;
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n - 2;
 }
 
 static int

@@ -110,6 +110,9 @@ pid_t test_fork(void);
 /* Open descriptors below 1024. */
 int	test_count_fds(void);
 
+/* Threads of this process, or 0: not told here. */
+unsigned	test_count_threads(void);
+
 /*
  * Name of a fresh directory, short enough for a socket path of 40 bytes in it.
  * It and all in it go when the test ends.

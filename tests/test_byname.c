@@ -9,7 +9,6 @@
 
 #include <sys/wait.h>
 
-#include <dirent.h>
 
 static char text[128];
 
@@ -19,21 +18,6 @@ with_addr(const char *what)
 {
 	snprintf(text, sizeof(text), "%s 127.0.0.1:%d", what, port);
 	return text;
-}
-
-/* Threads of this process, or 0: not told here. */
-static int
-count_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	int n = 0;
-
-	if (d == NULL)
-		return 0;
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 static void
@@ -138,10 +122,10 @@ BACKEND_TEST(byname, send_to_literals)
 	struct iovec iov[3] = { { number(6), 1 }, { NULL, 0 },
 	    { (char *)number(6) + 1, 3 } };
 	uint32_t three[3] = { 3, 4, 5 };
-	int threads;
+	unsigned threads;
 
 	begin(backend);
-	threads = count_threads();
+	threads = test_count_threads();
 	OK(send_to("127.0.0.1", 1));
 	OK(send_to("", 2));
 	OK(CALL(dgram_sendto(p.s, three, 4, 4, port, NULL, sent, &p)));
@@ -162,7 +146,7 @@ BACKEND_TEST(byname, send_to_literals)
 	cr_assert_eq(bare_recv(fd), 7);
 	cr_assert_eq(nasks, 0);
 	FAKE_CHECK(fake.calls == 0);
-	cr_assert_eq(count_threads(), threads);
+	cr_assert_eq(test_count_threads(), threads);
 	leave();
 }
 

@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include <dirent.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
@@ -126,25 +125,10 @@ now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* Threads of this process, or 0: not told here. */
-static unsigned
-count_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	unsigned n = 0;
-
-	if (d == NULL)
-		return 0;
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n - 2;
-}
-
 static void
 make(unsigned threads)
 {
-	before = count_threads();
+	before = test_count_threads();
 	cr_assert_eq(dgi_workers_new(&w, threads, STACK, on_ready, NULL), 0);
 }
 
@@ -155,7 +139,7 @@ make(unsigned threads)
 static bool
 has_threads(unsigned n)
 {
-	return before == 0 || TSAN || count_threads() == before + n;
+	return before == 0 || TSAN || test_count_threads() == before + n;
 }
 
 /* The same when some have ended. */

@@ -200,4 +200,16 @@ measure_pin(void)
 	return cpu;
 }
 
+/* A title that has all of the words in it. */
+static inline bool
+measure_wants(const char *title, int n, char **words)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (strstr(title, words[i]) == NULL)
+			return false;
+	return true;
+}
+
 #endif

@@ -597,17 +597,6 @@ run_table(const struct table *t, size_t rounds)
 	}
 }
 
-static bool
-wanted(const struct table *t, int n, char **words)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		if (strstr(t->title, words[i]) == NULL)
-			return false;
-	return true;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -628,7 +617,8 @@ main(int argc, char **argv)
 	printf("%s, core %d, clock %.0f ns (taken off)\n", network, cpu,
 	    clock_cost);
 	for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-		if (wanted(&tables[i], argc > 2 ? argc - 2 : 0, argv + 2))
+		if (measure_wants(tables[i].title, argc > 2 ? argc - 2 : 0,
+		    argv + 2))
 			run_table(&tables[i], rounds);
 	return 0;
 }

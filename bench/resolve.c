@@ -486,17 +486,6 @@ run_table(const struct table *t, size_t rounds)
 		close_lane(&lanes[i]);
 }
 
-static bool
-wanted(const struct table *t, int n, char **words)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		if (strstr(t->title, words[i]) == NULL)
-			return false;
-	return true;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -512,7 +501,8 @@ main(int argc, char **argv)
 	printf("each a second, wall ns, CPU ns, ratio of wall to the first row "
 	    "(median, quartiles)\n");
 	for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-		if (wanted(&tables[i], argc > 2 ? argc - 2 : 0, argv + 2))
+		if (measure_wants(tables[i].title, argc > 2 ? argc - 2 : 0,
+		    argv + 2))
 			run_table(&tables[i], rounds);
 	return 0;
 }

@@ -81,15 +81,19 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	access states recv send queue flush meta option unix stats \
 	table gai worker lookup resolve byname \
 	faults rules bsd model
+# What Node does, row by row: tests/conformance/README.
+CONFORMANCE =	bind
 # The model of the library over the simulated network.
 MODEL_HELP =	${O}/tests/sim.o ${O}/tests/model.o ${O}/tests/play.o
-TEST_BINS =	${TESTS:%=${O}/tests/test_%}
+TEST_BINS =	${TESTS:%=${O}/tests/test_%} \
+		${CONFORMANCE:%=${O}/tests/conformance/%}
 TEST_HELP =	${O}/tests/support.o ${O}/tests/fault_os.o \
 	${O}/tests/fake_kqueue.o ${O}/tests/kqueue_on_fake.o \
 	${O}/tests/bsd_os.o ${O}/tests/kernel_as_bsd.o ${MODEL_HELP}
 MINI_MODEL =	${O}/mini/sim.o ${O}/mini/model.o ${O}/mini/play.o
 # The same with the small runner.
-MINI_BINS =	${TESTS:%=${O}/mini/test_%}
+MINI_BINS =	${TESTS:%=${O}/mini/test_%} \
+		${CONFORMANCE:%=${O}/mini/conformance/%}
 MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${O}/mini/fake_kqueue.o ${O}/mini/kqueue_on_fake.o \
 	${O}/mini/bsd_os.o ${O}/mini/kernel_as_bsd.o ${O}/mini/mini.o \
@@ -139,7 +143,7 @@ ${TEST_HELP}: Makefile ${O}/criterion
 	${Q}${CC_TEST} -c ${@:${O}/%.o=%.c} -o $@
 
 ${TEST_BINS}: ${TEST_HELP} ${O}/libdgram.a
-	@echo "  CC   $@"
+	@echo "  CC   $@"; mkdir -p ${@D}
 	${Q}${CC_TEST} ${@:${O}/%=%.c} ${TEST_HELP} ${O}/libdgram.a ${LDFLAGS} \
 	    -lcriterion -pthread -o $@
 
@@ -169,7 +173,7 @@ ${MINI_HELP}: Makefile
 	${Q}${CC_TEST} -DDGT_MINI -c ${@:${O}/mini/%.o=tests/%.c} -o $@
 
 ${MINI_BINS}: ${MINI_HELP} ${O}/libdgram.a
-	@echo "  CC   $@"
+	@echo "  CC   $@"; mkdir -p ${@D}
 	${Q}${CC_TEST} -DDGT_MINI ${@:${O}/mini/%=tests/%.c} ${MINI_HELP} \
 	    ${O}/libdgram.a ${LDFLAGS} -pthread -o $@
 
@@ -189,8 +193,8 @@ MATRIX =	check-tsan check-asan check-musl check-m32 check-s390x \
 	check-armv7 check-bsd check-enosys
 
 ${MATRIX}:
-	@MAKE="${MAKE}" TESTS="${TESTS}" WERROR="${WERROR}" \
-	    sh tests/matrix.sh ${O} ${@:check-%=%}
+	@MAKE="${MAKE}" TESTS="${TESTS}" CONFORMANCE="${CONFORMANCE}" \
+	    WERROR="${WERROR}" sh tests/matrix.sh ${O} ${@:check-%=%}
 
 check-matrix: ${MATRIX}
 

@@ -22,8 +22,9 @@
 #	DGT_EMULATED=1 qemu-s390x-static out/s390x/mini/test_timer 'timer::*'
 #	out/enosys/enosys recvmmsg -- out/enosys/mini/test_recv 'recv::drain*'
 #
-# Environment: MAKE, TESTS (names of all test programs), WERROR, GCC (the compiler
-# of the machine), JOBS.
+# Environment: MAKE, TESTS (names of all test programs), CONFORMANCE (those of
+# tests/conformance, which run in tsan, asan, musl and bsd), WERROR, GCC (the
+# compiler of the machine), JOBS.
 set -u
 
 # For sanitizers and emulators on a busy machine.
@@ -35,6 +36,10 @@ out=$1
 what=$2
 make=${MAKE:-make}
 : "${TESTS:?}"
+case $what in
+tsan | asan | musl | bsd) CONFORMANCE=${CONFORMANCE:-} ;;
+*) CONFORMANCE= ;;
+esac
 # shellcheck source=tests/limits.sh
 . "${0%/*}/limits.sh"
 export JOBS
@@ -77,7 +82,8 @@ can() {
 # directory, target, cc, flags, what to link with.
 build() {
 	"$make" -j"$JOBS" O="$1" CC="$3" CFLAGS="$4" LDFLAGS="$5" \
-	    TESTS="$TESTS" WERROR="$werror" "$2" > "$tmp/log" 2>&1 && return 0
+	    TESTS="$TESTS" CONFORMANCE="$CONFORMANCE" WERROR="$werror" \
+	    "$2" > "$tmp/log" 2>&1 && return 0
 	grep -v '^  \(CC\|AR\)  ' "$tmp/log"
 	echo "  FAIL check-$what: does not compile"
 	failed=$((failed + 1))
@@ -130,6 +136,9 @@ programs() {
 	done
 	for t in $names; do
 		printf '%s ' "$dir/mini/test_$t"
+	done
+	for t in $CONFORMANCE; do
+		printf '%s ' "$dir/mini/conformance/$t"
 	done
 }
 

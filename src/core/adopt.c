@@ -4,10 +4,10 @@
  * Descriptors that somebody else made.
  *
  * All is asked of the descriptor: type, protocol, family, whether it is bound
- * and connected.  Nothing is set on it but what dgram_options.want asks for (and
- * that is not taken back if a later step fails) and SO_NOSIGPIPE where a send
- * cannot say so; its flags neither: every call of ours says MSG_DONTWAIT.  Nothing
- * of it is kept unless all went well.
+ * and connected.  Nothing is set on it but what dgram_options.want and the sizes of
+ * buffers ask for (and that is not taken back if a later step fails) and
+ * SO_NOSIGPIPE where a send cannot say so; its flags neither: every call of ours
+ * says MSG_DONTWAIT.  Nothing of it is kept unless all went well.
  */
 
 #include "core/plat.h"
@@ -102,7 +102,7 @@ take(struct dgram_socket *s, const struct found *f)
 	dgi_socket_set_type(s, f->type);
 	r = dgi_socket_attach(s, f->fd);
 	if (r == 0)
-		r = dgi_meta_apply(s);
+		r = dgi_option_apply_any(s);
 	if (r == 0) {
 		s->receives = named;
 		r = dgi_socket_register(s);

@@ -149,6 +149,20 @@ set_multicast(const struct dgram_socket *s)
 }
 
 int
+dgi_option_apply_any(struct dgram_socket *s)
+{
+	const struct dgram_options *o = &s->options;
+	int r;
+
+	r = dgi_meta_apply(s);
+	if (r == 0 && o->recv_buffer_size > 0)
+		r = grant_buffer(s, SO_RCVBUF, o->recv_buffer_size);
+	if (r == 0 && o->send_buffer_size > 0)
+		r = grant_buffer(s, SO_SNDBUF, o->send_buffer_size);
+	return r;
+}
+
+int
 dgi_option_apply(struct dgram_socket *s)
 {
 	const struct dgram_options *o = &s->options;
@@ -166,11 +180,7 @@ dgi_option_apply(struct dgram_socket *s)
 			r = set_device(s, o->device);
 	}
 	if (r == 0)
-		r = dgi_meta_apply(s);
-	if (r == 0 && o->recv_buffer_size > 0)
-		r = grant_buffer(s, SO_RCVBUF, o->recv_buffer_size);
-	if (r == 0 && o->send_buffer_size > 0)
-		r = grant_buffer(s, SO_SNDBUF, o->send_buffer_size);
+		r = dgi_option_apply_any(s);
 	if (r == 0 && o->configure != NULL) {
 		s->loop->configuring++;
 		r = o->configure(s->fd, o->arg);

@@ -254,7 +254,9 @@ void	dgi_recv_ready(struct dgram_socket *, unsigned events);
 
 /* ---- option.c ---- */
 
-/* What dgram_options say of a new descriptor. */
+/* What dgram_options say of any descriptor: what to tell, and buffers. */
+int	dgi_option_apply_any(struct dgram_socket *);
+/* The same of a new one, with what must come before its bind(2). */
 int	dgi_option_apply(struct dgram_socket *);
 int	dgi_option_check(const struct dgram_options *);
 

@@ -385,8 +385,10 @@ struct dgram_options {
 			bind(2), inside the call that binds; < 0 fails it */
 	dgram_lookup_fn *lookup;	/* instead of getaddrinfo(3), for names;
 			literals are never asked for */
-	/* Not built in this version: -ENOTSUP unless NULL. */
+	/* Of this loop.  Needs events->close: -EINVAL, here and when events are
+	   changed. */
 	struct dgram_abort *signal;
+	/* Not built in this version: -ENOTSUP unless NULL. */
 	struct dgram_block_list *receive_block_list, *send_block_list;
 	const struct dgram_events *events;	/* copied */
 	void *arg;		/* of events, configure and lookup */
@@ -558,6 +560,22 @@ struct dgram_stats {
 };
 /* Also valid in the `close` event. */
 int	dgram_get_stats(const struct dgram_socket *, struct dgram_stats *);
+
+/* ---- abort signals: dgram_abort(3) ---- */
+
+/* Closes, once, all sockets that have it in options.signal.  -ENOMEM. */
+int	dgram_abort_new(struct dgram_loop *, struct dgram_abort **ret);
+/*
+ * Any thread, signal handler.  As dgram_close(s, NULL, NULL) for each socket, in
+ * the loop's turn; one that is opened with it later is closed at once.  Again,
+ * and behind dgram_loop_free(): nothing.
+ */
+void	dgram_abort_trigger(struct dgram_abort *);
+/*
+ * At any time, also behind dgram_loop_free() or the trigger, which still takes
+ * effect; sockets hold it.  NULL is nothing.
+ */
+void	dgram_abort_free(struct dgram_abort *);
 
 #ifdef __cplusplus
 }

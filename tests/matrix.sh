@@ -197,7 +197,7 @@ armv7)
 bsd)
 	# Not those of addresses and metadata: they ask this system's headers.
 	TESTS="mem mmsg poller kqueue arena loop timer watch wake threads embed \
-fork socket state adopt access states recv send queue flush option unix stats \
+fork socket state adopt access states recv send queue flush option unix stats abort \
 faults rules bsd"
 	facts=-DDGT_BSD=1
 	for fact in EPOLL POLLRDHUP EVENTFD TRUE_LENGTH ERRQUEUE ABSTRACT \

@@ -16,7 +16,6 @@ TEST(socket, bad_options)
 	int fds = test_count_fds();
 	union {
 		int i;
-		struct dgram_abort *abort;
 		struct dgram_block_list *list;
 	} fake = { .i = 1 };
 
@@ -40,7 +39,6 @@ TEST(socket, bad_options)
 	TRY(want, DGRAM_GROUP, -EINVAL);
 	TRY(want, 0x80000000u, -EINVAL);
 	TRY(ipv6_only, true, -EINVAL);
-	TRY(signal, fake.abort, -ENOTSUP);
 	TRY(receive_block_list, fake.list, -ENOTSUP);
 	TRY(send_block_list, fake.list, -ENOTSUP);
 #undef TRY

@@ -45,6 +45,10 @@ dgram_set_events(struct dgram_socket *s, const struct dgram_events *events,
 
 	if (r < 0)
 		return r;
+	/* Closed from elsewhere: somebody has to be told. */
+	if (s->options.signal != NULL &&
+	    (events == NULL || events->close == NULL))
+		return -EINVAL;
 	if (events != NULL)
 		s->events = *events;
 	else

@@ -175,8 +175,8 @@ is_owed(const struct dgram_loop *l)
 int
 dgram_loop_free(struct dgram_loop *l)
 {
+	struct dgi_list *i, now;
 	struct dgi_member *m;
-	struct dgi_list *i;
 	struct dgi_mem mem;
 
 	if (l == NULL)
@@ -191,9 +191,15 @@ dgram_loop_free(struct dgram_loop *l)
 		m = DGI_CONTAINER(i, struct dgi_member, all);
 		m->ops->flush(m);
 	}
-	/* All of them before the first callback, which could send on another. */
-	for (i = l->members.next; i != &l->members; i = i->next) {
-		m = DGI_CONTAINER(i, struct dgi_member, all);
+	/*
+	 * All of them before the first callback, which could send on another.
+	 * Any member may leave the list here, this one or another.
+	 */
+	dgi_list_take(&now, &l->members);
+	while (!dgi_list_empty(&now)) {
+		m = DGI_CONTAINER(now.next, struct dgi_member, all);
+		dgi_list_remove(&m->all);
+		dgi_list_append(&l->members, &m->all);
 		m->ops->end(m);
 	}
 	/* A callback may be where the program ends a thread that still posts. */

@@ -48,7 +48,7 @@ struct dgi_member;
 struct dgi_member_ops {
 	/* Sends what waits, within the budget.  Called off the dirty list. */
 	void (*flush)(struct dgi_member *);
-	/* Closes it: the loop goes. */
+	/* Closes it: the loop goes.  It may leave the list of members. */
 	void (*end)(struct dgi_member *);
 	/* In a child process: what waits is the parent's to send. */
 	void (*fork)(struct dgi_member *, bool take_paths);

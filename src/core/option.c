@@ -76,7 +76,7 @@ dgi_option_check(const struct dgram_options *o)
 	if (o->type == DGRAM_UDP4 && (o->want & DGRAM_TOS) != 0 &&
 	    !DGI_HAVE_RECVTOS)
 		return -ENOTSUP;
-	if ((o->want & later) != 0 || o->signal != NULL ||
+	if ((o->want & later) != 0 ||
 	    o->receive_block_list != NULL || o->send_block_list != NULL)
 		return -ENOTSUP;
 	if (o->ipv6_only && o->type != DGRAM_UDP6 && o->type != 0)

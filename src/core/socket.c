@@ -333,6 +333,7 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	s->bytes_left = s->options.send_queue_bytes;
 	dgi_queue_set_common(s);
 	dgi_list_init(&s->ops);
+	dgi_list_init(&s->signal_link);
 	dgi_list_init(&s->borrower);
 	dgi_reqs_init(&s->queue);
 	dgi_reqs_init(&s->done);
@@ -366,7 +367,21 @@ check_open(const struct dgram_loop *l, const struct dgram_options *o)
 		return -ECANCELED;
 	if (o->max_datagram > DGI_DATAGRAM_MOST)
 		return -EINVAL;
+	if (o->signal != NULL && (atomic_load(&o->signal->loop) != l ||
+	    o->events == NULL || o->events->close == NULL))
+		return -EINVAL;
 	return dgi_option_check(o);
+}
+
+/* All went well: the last step of opening. */
+static void
+opened(struct dgram_socket *s, struct dgram_socket **ret)
+{
+	struct dgram_abort *signal = s->options.signal;
+
+	*ret = s;
+	if (signal != NULL)
+		signal->join(signal, s);
 }
 
 void
@@ -382,6 +397,7 @@ int
 dgram_open(struct dgram_loop *l, const struct dgram_options *o,
     struct dgram_socket **ret)
 {
+	struct dgram_socket *s;
 	int r;
 
 	if (l == NULL || o == NULL || ret == NULL)
@@ -390,10 +406,12 @@ dgram_open(struct dgram_loop *l, const struct dgram_options *o,
 		return DGRAM_ERR_SOCKET_BAD_TYPE;
 	r = check_open(l, o);
 	if (r == 0)
-		r = new_socket(l, o, ret);
-	if (r == 0)
-		dgi_socket_set_type(*ret, o->type);
-	return r;
+		r = new_socket(l, o, &s);
+	if (r < 0)
+		return r;
+	dgi_socket_set_type(s, o->type);
+	opened(s, ret);
+	return 0;
 }
 
 int
@@ -417,7 +435,7 @@ dgram_open_fd(struct dgram_loop *l, const struct dgram_options *o, int fd,
 		free_socket(s);
 		return r;
 	}
-	*ret = s;
+	opened(s, ret);
 	return 0;
 }
 
@@ -500,7 +518,9 @@ run_close(struct dgi_task *t)
 void
 dgi_socket_close(struct dgram_socket *s)
 {
+	struct dgram_abort *signal = s->options.signal;
 	struct dgram_loop *l = s->loop;
+
 	s->ending = false;
 	s->block = DGI_FREE;
 	dgi_queue_flush(s, SIZE_MAX);
@@ -515,6 +535,8 @@ dgi_socket_close(struct dgram_socket *s)
 	dgi_unix_unlink(s);
 	if (s->fd >= 0)
 		dgi_socket_discard(s);
+	if (signal != NULL)
+		signal->leave(signal, s);
 	s->closing.run = run_close;
 	dgi_loop_close(l, &s->closing);
 }

@@ -36,6 +36,7 @@
 #include <stdint.h>
 
 #include "dgram.h"
+#include "core/abort.h"
 #include "core/list.h"
 #include "core/loop.h"
 
@@ -159,6 +160,7 @@ struct dgram_socket {
 	struct dgi_close_fn end_fn, close_fn;
 
 	struct dgi_list ops;		/* struct dgi_op */
+	struct dgi_list signal_link;	/* on options.signal, until closed */
 
 	struct dgram_addr local;	/* as bound; len 0: not, or unnamed */
 	struct dgram_addr peer;		/* while connected */

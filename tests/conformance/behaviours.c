@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Behaviours of Node's sockets that no other test asserts: README has them all,
+ * by number, with the test of each.  Where this library differs on purpose the
+ * test asserts what it does.
+ */
+
+#include "test.h"
+
+#include <net/if.h>
+
+#include "netns.h"
+#include "scene.h"
+
+#define EACH_INET(t)							\
+	EACH_TYPE(t)							\
+		if (t == DGRAM_UNIX)					\
+			break;						\
+		else
+
+static struct dgram_addr
+at(const char *host, int port)
+{
+	struct dgram_addr a;
+
+	OK(dgram_addr_parse(&a, host, port));
+	return a;
+}
+
+static const char *
+loopback(int type)
+{
+	return type == DGRAM_UDP4 ? "127.0.0.1" : "::1";
+}
+
+static const char *
+wildcard(int type)
+{
+	return type == DGRAM_UDP4 ? "0.0.0.0" : "::";
+}
+
+static int
+get(const struct peer *p, int level, int name)
+{
+	socklen_t len = sizeof(int);
+	int value = -1;
+
+	MUST(getsockopt(dgram_fileno(p->s), level, name, &value, &len) == 0,
+	    "%s", strerror(errno));
+	return value;
+}
+
+/* The sender of the last datagram, and an address, as text. */
+static const char *
+host_of(const struct dgram_addr *a)
+{
+	static char host[128];
+
+	ACCEPT(dgram_addr_host(a, host, sizeof(host)));
+	return host;
+}
+
+/* A port that was free a moment ago; for those who try again. */
+static int
+free_port(int type)
+{
+	struct dgram_addr a;
+
+	close(bare_socket(type, &a));
+	return dgram_addr_port(&a);
+}
+
+/* Node, on Linux: a port that the kernel chose is another one afterwards. */
+BACKEND_TEST(behaviour, b01_disconnect)
+{
+	enum { BY_ITSELF, PORT_0, WILDCARD, WILDCARD_0, UNBOUND, NWAYS };
+	struct dgram_addr a, before, hears;
+	int way, i;
+
+	EACH_INET(type) for (way = 0; way < NWAYS; way++) {
+		scene_enter(backend, type, NULL, NULL);
+		OK(dgram_close(sc.p.s, NULL, NULL));
+		turns(sc.l, 3);
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
+		for (i = 0; i < 50; i++) {
+			a = at(way == BY_ITSELF || way == PORT_0 ?
+			    loopback(type) : wildcard(type), way == BY_ITSELF ||
+			    way == WILDCARD ? free_port(type) : 0);
+			if (way == UNBOUND || CALL(dgram_bind_addr(sc.p.s,
+			    &a)) == 0)
+				break;
+		}
+		if (way == UNBOUND)
+			OK(send_copy(&sc.p, 1, &sc.to));
+		OK(dgram_address(sc.p.s, &before));
+		for (i = 0; i < 3; i++) {
+			OK(dgram_connect_addr(sc.p.s, &sc.to));
+			OK(send_copy(&sc.p, 2, NULL));
+			OK(dgram_disconnect(sc.p.s));
+			OK(dgram_address(sc.p.s, &a));
+			cr_assert(dgram_addr_equal(&a, &before), "way %d: %s",
+			    way, host_of(&a));
+		}
+		hears = at(loopback(type), dgram_addr_port(&before));
+		bare_send(sc.fd, &hears, 3);
+		RUN_UNTIL(sc.l, sc.p.got == 1);
+		cr_assert_eq(sc.p.n[EV_ERROR], 0);
+		leave();
+	}
+}
+
+/* Another number than the sum of the pieces. */
+BACKEND_TEST(behaviour, b05_bytes_of_a_completion)
+{
+	static char data[] = "0123456789";
+	struct iovec iov[4] = { { data, 1 }, { data, 0 }, { data, 4 },
+	    { data + 2, 5 } };
+	const int want[] = { 10, 0, 10, 1, 3, 0, 10 };
+	int to, connected, i;
+
+	EACH_INET(type) for (connected = 0; connected < 2; connected++) {
+		struct dgram_socket *s;
+
+		scene_enter(backend, type, NULL, NULL);
+		s = sc.p.s;
+		to = connected ? 0 : dgram_addr_port(&sc.to);
+		if (connected)
+			OK(dgram_connect_addr(s, &sc.to));
+		OK(dgram_send(s, data, 10, to, NULL, peer_done, &sc.p));
+		OK(dgram_send(s, data, 0, to, NULL, peer_done, &sc.p));
+		OK(dgram_sendv(s, iov, 4, to, NULL, peer_done, &sc.p));
+		OK(dgram_sendv(s, iov, 2, to, NULL, peer_done, &sc.p));
+		OK(dgram_sendto(s, data, 7, 3, to, NULL, peer_done, &sc.p));
+		/* At the end of the bytes there is nothing: that is sent. */
+		OK(dgram_sendto(s, data, 10, 0, to, NULL, peer_done, &sc.p));
+		OK(dgram_send_addr(s, iov, 4, connected ? NULL : &sc.to,
+		    peer_done, &sc.p));
+		RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == (int)COUNT(want));
+		for (i = 0; i < (int)COUNT(want); i++) {
+			char in[16];
+
+			cr_assert_eq(sc.p.done[i], want[i], "%d: %d", i,
+			    sc.p.done[i]);
+			cr_assert_eq(recv(sc.fd, in, sizeof(in), MSG_DONTWAIT),
+			    want[i]);
+			if (i == 4)
+				cr_assert(memcmp(in, "789", 3) == 0);
+		}
+		leave();
+	}
+}
+
+static bool whole;
+
+static void
+look_at_bytes(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	size_t i;
+
+	(void)p;
+	if (e != EV_MESSAGE)
+		return;
+	for (i = 0; i < m[n - 1].size; i++) {
+		if (((const char *)m[n - 1].data)[i] != (char)(i * 7))
+			whole = false;
+	}
+}
+
+/* Options left alone: the largest datagram that there is arrives uncut. */
+BACKEND_TEST(behaviour, b09_largest_by_default)
+{
+	struct dgram_options o = { .recv_buffer_size = 200000 };
+	int room = 200000;
+	size_t i, size;
+	char *out = malloc(65536);
+
+	for (i = 0; i < 65536; i++)
+		out[i] = (char)(i * 7);
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, &o);
+		cr_assert_eq(setsockopt(sc.fd, SOL_SOCKET, SO_SNDBUF, &room,
+		    sizeof(room)), 0);
+		sc.p.hook = look_at_bytes;
+		whole = true;
+		size = type == DGRAM_UDP4 ? 65507 : 65527;
+		for (i = 0; i < 3; i++) {
+			cr_assert_eq(sendto(sc.fd, out, size, 0,
+			    &sc.p.addr.u.sa, sc.p.addr.len), (ssize_t)size,
+			    "%s", strerror(errno));
+			RUN_UNTIL(sc.l, sc.p.got == i + 1);
+			cr_assert_eq(sc.p.sizes[i], size);
+			cr_assert_eq(sc.p.flags[i], 0);
+		}
+		cr_assert(whole);
+		leave();
+	}
+	free(out);
+}
+
+static void
+close_on_error(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	(void)m, (void)n;
+	if (e == EV_ERROR)
+		OK(dgram_close(p->s, NULL, NULL));
+}
+
+/* The error is all there is: no readiness, and the handler closes. */
+BACKEND_TEST(behaviour, b12_error_alone)
+{
+	struct dgram_options o = { .events = &peer_deaf };
+	struct dgram_addr dead;
+	int deaf;
+
+	if (!ON_LINUX && strcmp(backend, "poll") == 0)
+		cr_skip_test("poll(2) tells of no error on this system");
+	EACH_INET(type) for (deaf = 0; deaf < 2; deaf++) {
+		struct peer other;
+
+		scene_enter(backend, type, NULL, deaf ? &o : NULL);
+		dead = dead_addr(type);
+		peer_open_bound(&other, sc.l, type, NULL);
+		turns(sc.l, 3);
+		sc.p.hook = close_on_error;
+		OK(dgram_connect_addr(sc.p.s, &dead));
+		OK(send_copy(&sc.p, 1, NULL));
+		OK(dgram_flush(sc.p.s));
+		bare_send(sc.fd, &other.addr, 2);
+		RUN_UNTIL(sc.l, sc.p.n[EV_CLOSE] == 1 && other.got == 1);
+		turns(sc.l, 3);
+		cr_assert(strcmp(sc.p.trace, "LCEX") == 0, "%s", sc.p.trace);
+		cr_assert_eq(sc.p.status[0], -ECONNREFUSED);
+		leave();
+	}
+}
+
+/* A pending error that is taken by a call which only asks. */
+BACKEND_TEST(behaviour, b13_pending_error)
+{
+	struct dgram_addr dead, a;
+
+	if (!ON_LINUX)
+		cr_skip_test("the error is there a little later");
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		dead = dead_addr(type);
+		OK(dgram_connect_addr(sc.p.s, &dead));
+		turns(sc.l, 3);
+		OK(send_copy(&sc.p, 1, NULL));
+		OK(dgram_flush(sc.p.s));
+		OK(dgram_address(sc.p.s, &a));
+		OK(dgram_remote_address(sc.p.s, &a));
+		ACCEPT(dgram_get_recv_buffer_size(sc.p.s));
+		ACCEPT(dgram_get_send_buffer_size(sc.p.s));
+		OK(dgram_set_recv_buffer_size(sc.p.s, 20000));
+		OK(dgram_set_ttl(sc.p.s, 9));
+		OK(dgram_set_broadcast(sc.p.s, 1));
+		(void)stats_of(&sc.p);
+		OK(dgram_pause(sc.p.s));
+		OK(dgram_resume(sc.p.s));
+		RUN_UNTIL(sc.l, sc.p.n[EV_ERROR] == 1);
+		turns(sc.l, 5);
+		cr_assert_eq(sc.p.n[EV_ERROR], 1, "told twice");
+		cr_assert_eq(sc.p.status[0], -ECONNREFUSED);
+		cr_assert_eq(sc.p.kind[0], DGRAM_IN_ICMP);
+		leave();
+	}
+}
+
+static int
+count_calls(int fd, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)fd;
+	p->n[EV_DRAIN]++;
+	return 0;
+}
+
+/* Options that are forgotten with the descriptor of a bind that failed. */
+BACKEND_TEST(behaviour, b20_options_of_a_second_bind)
+{
+	struct dgram_options o = { .reuse_addr = true,
+	    .recv_buffer_size = 10000, .send_buffer_size = 15000,
+	    .configure = count_calls };
+	struct peer q;
+	int i, r;
+
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		peer_open(&q, sc.l, (enum dgram_type)type, &o);
+		for (i = 1; i <= 3; i++) {
+			CHECK(dgram_bind_addr(q.s, &sc.to), -EADDRINUSE);
+			CHECK(dgram_fileno(q.s), -EBADF);
+			cr_assert_eq(q.n[EV_DRAIN], i);
+		}
+		peer_bind(&q);
+		cr_assert_eq(q.n[EV_DRAIN], 4);
+		r = CALL(dgram_get_recv_buffer_size(q.s));
+		cr_assert(r == 10000 || r == 20000, "%d", r);
+		r = CALL(dgram_get_send_buffer_size(q.s));
+		cr_assert(r == 15000 || r == 30000, "%d", r);
+		/* It shares its address with another that wants to. */
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, &o);
+		OK(dgram_bind_addr(sc.p.s, &q.addr));
+		turns(sc.l, 3);
+		cr_assert_eq(q.n[EV_LISTENING], 1);
+		cr_assert_eq(q.n[EV_ERROR], 0);
+		leave();
+	}
+}
+
+/* Levels of another family, of one that the library did not open (libuv). */
+BACKEND_TEST(behaviour, b25_ttl_of_an_adopted_one)
+{
+	struct dgram_addr a;
+	int fd, way;
+
+	EACH_INET(type) for (way = 0; way < 3; way++) {
+		struct dgram_options o = { .events = &peer_events };
+		struct peer p = { 0 };
+
+		scene_enter(backend, type, NULL, NULL);
+		fd = bare_socket(type, &a);
+		if (way == 2) {
+			peer_open(&p, sc.l, (enum dgram_type)type, NULL);
+			OK(dgram_bind_fd(p.s, fd));
+		} else {
+			if (way == 1)
+				o.type = (enum dgram_type)type;
+			o.arg = &p;
+			OK(dgram_open_fd(sc.l, &o, fd, &p.s));
+		}
+		OK(dgram_set_ttl(p.s, 9));
+		OK(dgram_set_tos(p.s, 0x20));
+		if (type == DGRAM_UDP4) {
+			cr_assert_eq(get(&p, IPPROTO_IP, IP_TTL), 9);
+			cr_assert_eq(get(&p, IPPROTO_IP, IP_TOS), 0x20);
+		} else {
+			cr_assert_eq(get(&p, IPPROTO_IPV6, IPV6_UNICAST_HOPS),
+			    9);
+			cr_assert_eq(get(&p, IPPROTO_IPV6, IPV6_TCLASS), 0x20);
+		}
+		leave();
+	}
+}
+
+/* A peer of IPv4 at a dual socket, as Node tells of it. */
+BACKEND_TEST(behaviour, b28_mapped_peers)
+{
+	struct dgram_addr any, a, to;
+	struct peer p;
+
+	if (!have_ipv6())
+		cr_skip_test("no IPv6");
+	scene_enter(backend, DGRAM_UDP4, NULL, NULL);
+	peer_open(&p, sc.l, DGRAM_UDP6, NULL);
+	any = at("::", 0);
+	OK(dgram_bind_addr(p.s, &any));
+	OK(dgram_address(p.s, &a));
+	to = at("127.0.0.1", dgram_addr_port(&a));
+	bare_send(sc.fd, &to, 1);
+	RUN_UNTIL(sc.l, p.got == 1);
+	cr_assert(strcmp(host_of(&p.from), "::ffff:127.0.0.1") == 0, "%s",
+	    host_of(&p.from));
+	cr_assert(strcmp(dgram_addr_family(&p.from), "IPv6") == 0);
+	cr_assert_eq(dgram_addr_port(&p.from), dgram_addr_port(&sc.to));
+	/* And back, by the address as it was told. */
+	OK(dgram_send(p.s, number(2), 4, dgram_addr_port(&p.from),
+	    host_of(&p.from), NULL, NULL));
+	turns(sc.l, 3);
+	cr_assert_eq(bare_recv(sc.fd), 2);
+	leave();
+}
+
+/* A zone that is lost, made up or not looked at. */
+BACKEND_TEST(behaviour, b30_link_local)
+{
+	struct dgram_options o = { 0 };
+	struct dgram_addr a;
+	struct peer q;
+	char text[64];
+	int to;
+
+	netns_enter();
+	scene_enter(backend, DGRAM_UDP6, NULL, NULL);
+	peer_open(&q, sc.l, DGRAM_UDP6, &o);
+	CHECK(dgram_bind(q.s, 0, "fe80::1", NULL, NULL), -EINVAL);
+	CHECK(dgram_bind(q.s, 0, "fe80::1%nope", NULL, NULL), -ENODEV);
+	CHECK(dgram_bind(q.s, 0, "fe80::1%999", NULL, NULL), -ENODEV);
+	snprintf(text, sizeof(text), "fe80::1%%%u", if_nametoindex("d1"));
+	OK(dgram_bind(q.s, 0, text, NULL, NULL));
+	OK(dgram_address(q.s, &a));
+	cr_assert(strcmp(host_of(&a), "fe80::1%d1") == 0, "%s", host_of(&a));
+	to = dgram_addr_port(&a);
+	OK(dgram_close(sc.p.s, NULL, NULL));
+	turns(sc.l, 3);
+	peer_open(&sc.p, sc.l, DGRAM_UDP6, NULL);
+	CHECK(dgram_send(sc.p.s, "x", 1, to, "fe80::1%nope", NULL, NULL),
+	    -ENODEV);
+	CHECK(dgram_connect(sc.p.s, to, "fe80::1%nope", NULL, NULL), -ENODEV);
+	OK(dgram_connect(sc.p.s, to, "fe80::1%d1", NULL, NULL));
+	OK(dgram_remote_address(sc.p.s, &a));
+	cr_assert(strcmp(host_of(&a), "fe80::1%d1") == 0, "%s", host_of(&a));
+	OK(dgram_address(sc.p.s, &a));
+	cr_assert(strcmp(host_of(&a), "fe80::1%d1") == 0, "%s", host_of(&a));
+	OK(send_copy(&sc.p, 5, NULL));
+	RUN_UNTIL(sc.l, q.got == 1);
+	cr_assert(strcmp(host_of(&q.from), "fe80::1%d1") == 0, "%s",
+	    host_of(&q.from));
+	leave();
+}
+
+/* Two on one address: the last one bound has it; broadcasts come to both. */
+BACKEND_TEST(behaviour, b31_shared_address)
+{
+	struct dgram_options o = { .reuse_addr = true };
+	struct dgram_addr a, to;
+	struct peer p, q;
+	int i;
+
+	if (!ON_LINUX)
+		cr_skip_test("who is given what is Linux's");
+	scene_enter(backend, DGRAM_UDP4, NULL, NULL);
+	peer_open(&p, sc.l, DGRAM_UDP4, &o);
+	a = at("0.0.0.0", 0);
+	OK(dgram_bind_addr(p.s, &a));
+	OK(dgram_address(p.s, &a));
+	peer_open(&q, sc.l, DGRAM_UDP4, &o);
+	OK(dgram_bind_addr(q.s, &a));
+	to = at("127.0.0.1", dgram_addr_port(&a));
+	for (i = 0; i < 10; i++)
+		bare_send(sc.fd, &to, (uint32_t)i);
+	RUN_UNTIL(sc.l, q.got == 10);
+	turns(sc.l, 3);
+	cr_assert_eq(p.got, 0);
+	to = at("127.255.255.255", dgram_addr_port(&a));
+	OK(dgram_set_broadcast(sc.p.s, 1));
+	for (i = 0; i < 5; i++)
+		OK(send_copy(&sc.p, (uint32_t)i, &to));
+	RUN_UNTIL(sc.l, p.got == 5 && q.got == 15);
+	leave();
+}
+
+/* The wildcard as a destination: this machine. */
+BACKEND_TEST(behaviour, b37_to_the_wildcard)
+{
+	struct dgram_addr a;
+	int port;
+
+	if (!ON_LINUX)
+		cr_skip_test("what the wildcard leads to is Linux's");
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		OK(dgram_close(sc.p.s, NULL, NULL));
+		turns(sc.l, 3);
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
+		port = dgram_addr_port(&sc.to);
+		OK(dgram_send(sc.p.s, number(1), 4, port, wildcard(type), NULL,
+		    NULL));
+		turns(sc.l, 3);
+		cr_assert_eq(bare_recv(sc.fd), 1);
+		OK(dgram_connect(sc.p.s, port, wildcard(type), NULL, NULL));
+		OK(dgram_remote_address(sc.p.s, &a));
+		cr_assert(dgram_addr_equal(&a, &sc.to), "%s", host_of(&a));
+		OK(send_copy(&sc.p, 2, NULL));
+		turns(sc.l, 3);
+		cr_assert_eq(bare_recv(sc.fd), 2);
+		leave();
+	}
+}
+
+/* What came before the connect comes still, whoever sent it. */
+BACKEND_TEST(behaviour, b38_before_the_connect)
+{
+	struct dgram_addr stranger;
+	int fd, i;
+
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		fd = bare_socket(type, &stranger);
+		for (i = 0; i < 3; i++)
+			bare_send(fd, &sc.p.addr, (uint32_t)i);
+		OK(dgram_connect_addr(sc.p.s, &sc.to));
+		/* Not from here on. */
+		(void)sendto(fd, "late", 4, 0, &sc.p.addr.u.sa,
+		    sc.p.addr.len);
+		bare_send(sc.fd, &sc.p.addr, 3);
+		RUN_UNTIL(sc.l, sc.p.got == 4);
+		turns(sc.l, 3);
+		cr_assert_eq(sc.p.got, 4);
+		for (i = 0; i < 4; i++)
+			cr_assert_eq(sc.p.seq[i], i);
+		cr_assert(dgram_addr_equal(&sc.p.from, &sc.to));
+		close(fd);
+		leave();
+	}
+}

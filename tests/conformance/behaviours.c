@@ -8,6 +8,7 @@
 
 #include "test.h"
 
+#include <arpa/inet.h>
 #include <net/if.h>
 
 #include "netns.h"
@@ -199,6 +200,43 @@ BACKEND_TEST(behaviour, b09_largest_by_default)
 	free(out);
 }
 
+/* The kernel is not asked for what comes back of datagrams to nobody. */
+BACKEND_TEST(behaviour, b10_nobody_there)
+{
+#if ON_LINUX
+	struct dgram_addr dead;
+	uint64_t wakeups;
+	int i;
+
+	if (test_emulated())
+		cr_skip_test("no IP_RECVERR under user-mode emulation");
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		dead = dead_addr(type);
+		cr_assert_eq(type == DGRAM_UDP4 ?
+		    get(&sc.p, IPPROTO_IP, IP_RECVERR) :
+		    get(&sc.p, IPPROTO_IPV6, IPV6_RECVERR), 0);
+		wakeups = stats_of(&sc.p).wakeups;
+		for (i = 0; i < 5; i++) {
+			OK(send_done(&sc.p, 1, &dead));
+			turns(sc.l, 3);
+			OK(send_done(&sc.p, (uint32_t)i, &sc.to));
+			turns(sc.l, 3);
+			cr_assert_eq(bare_recv(sc.fd), i);
+			cr_assert_eq(sc.p.n[EV_DONE], 2 * i + 2);
+			cr_assert_eq(sc.p.done[2 * i], 4);
+			cr_assert_eq(sc.p.done[2 * i + 1], 4);
+		}
+		cr_assert_eq(sc.p.n[EV_ERROR], 0);
+		cr_assert_eq(stats_of(&sc.p).wakeups, wakeups);
+		leave();
+	}
+#else
+	(void)backend;
+	cr_skip_test("IP_RECVERR is Linux's");
+#endif
+}
+
 static void
 close_on_error(struct peer *p, enum event e, const struct dgram_message *m,
     size_t n)
@@ -376,6 +414,35 @@ BACKEND_TEST(behaviour, b28_mapped_peers)
 	leave();
 }
 
+/* A system on which IPv6 sockets are for IPv6 only unless they say otherwise. */
+BACKEND_TEST(behaviour, b29_dual_where_it_is_not_the_default)
+{
+	struct dgram_options o = { .ipv6_only = true };
+	struct dgram_addr any, a, to;
+	struct peer p, q;
+
+	netns_enter();
+	netns_run("echo 1 > /proc/sys/net/ipv6/bindv6only");
+	scene_enter(backend, DGRAM_UDP4, NULL, NULL);
+	any = at("::", 0);
+	peer_open(&p, sc.l, DGRAM_UDP6, NULL);
+	OK(dgram_bind_addr(p.s, &any));
+	peer_open(&q, sc.l, DGRAM_UDP6, &o);
+	OK(dgram_bind_addr(q.s, &any));
+	OK(dgram_address(q.s, &a));
+	to = at("127.0.0.1", dgram_addr_port(&a));
+	/* Nobody: not an error, for it is not connected. */
+	bare_send(sc.fd, &to, 1);
+	OK(dgram_address(p.s, &a));
+	to = at("127.0.0.1", dgram_addr_port(&a));
+	bare_send(sc.fd, &to, 2);
+	RUN_UNTIL(sc.l, p.got == 1);
+	turns(sc.l, 3);
+	cr_assert_eq(p.seq[0], 2);
+	cr_assert_eq(q.got, 0);
+	leave();
+}
+
 /* A zone that is lost, made up or not looked at. */
 BACKEND_TEST(behaviour, b30_link_local)
 {
@@ -499,3 +566,173 @@ BACKEND_TEST(behaviour, b38_before_the_connect)
 		leave();
 	}
 }
+
+#if HAVE_NETNS
+
+/* ---- groups: on the interfaces of netns.h ---- */
+
+static void
+join(int fd, int type, const char *interface)
+{
+	struct ip_mreqn four = { .imr_ifindex = (int)if_nametoindex(interface) };
+	struct ipv6_mreq six = {
+	    .ipv6mr_interface = if_nametoindex(interface) };
+	int r;
+
+	inet_pton(AF_INET, "239.1.2.3", &four.imr_multiaddr);
+	inet_pton(AF_INET6, "ff15::123", &six.ipv6mr_multiaddr);
+	r = type == DGRAM_UDP4 ? setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP,
+	    &four, sizeof(four)) : setsockopt(fd, IPPROTO_IPV6,
+	    IPV6_JOIN_GROUP, &six, sizeof(six));
+	MUST(r == 0, "%s", strerror(errno));
+}
+
+static struct dgram_addr
+group(int type, int port)
+{
+	return at(type == DGRAM_UDP4 ? "239.1.2.3" : "ff15::123", port);
+}
+
+static const char *
+ours(int type)
+{
+	return type == DGRAM_UDP4 ? "10.9.0.1" : "fd09::1";
+}
+
+/* A bare sender that leaves by d0. */
+static int
+group_sender(int type)
+{
+	int fd = socket(type == DGRAM_UDP4 ? AF_INET : AF_INET6, SOCK_DGRAM,
+	    0), index = (int)if_nametoindex("d0");
+	struct ip_mreqn four = { .imr_ifindex = index };
+
+	MUST((type == DGRAM_UDP4 ? setsockopt(fd, IPPROTO_IP,
+	    IP_MULTICAST_IF, &four, sizeof(four)) : setsockopt(fd,
+	    IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof(index))) == 0,
+	    "%s", strerror(errno));
+	return fd;
+}
+
+/* What a bare socket has received; it is there soon. */
+static int64_t
+wait_for_one(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	MUST(poll(&pfd, 1, 5000) == 1, "nothing");
+	return bare_recv(fd);
+}
+
+/* Node: a socket at the wildcard hears all groups that anybody has joined. */
+BACKEND_TEST(behaviour, b33_groups_of_others)
+{
+	struct dgram_options o = { .reuse_addr = true };
+	struct dgram_addr any, to;
+	int fd, from, on = 1;
+
+	netns_enter();
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		from = group_sender(type);
+		fd = socket(type == DGRAM_UDP4 ? AF_INET : AF_INET6,
+		    SOCK_DGRAM, 0);
+		cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on,
+		    sizeof(on)), 0);
+		any = at(wildcard(type), 0);
+		cr_assert_eq(bind(fd, &any.u.sa, any.len), 0);
+		any.len = sizeof(any.u);
+		cr_assert_eq(getsockname(fd, &any.u.sa, &any.len), 0);
+		join(fd, type, "d0");
+		OK(dgram_close(sc.p.s, NULL, NULL));
+		turns(sc.l, 3);
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, &o);
+		OK(dgram_bind_addr(sc.p.s, &any));
+		to = group(type, dgram_addr_port(&any));
+		bare_send(from, &to, 1);
+		cr_assert_eq(wait_for_one(fd), 1);
+		/* That one went by; this one is for who was bound last. */
+		to = at(ours(type), dgram_addr_port(&any));
+		bare_send(from, &to, 2);
+		RUN_UNTIL(sc.l, sc.p.got > 0);
+		cr_assert_eq(sc.p.seq[0], 2);
+		/* Its own groups it hears. */
+		join(dgram_fileno(sc.p.s), type, "d0");
+		to = group(type, dgram_addr_port(&any));
+		bare_send(from, &to, 3);
+		RUN_UNTIL(sc.l, sc.p.got == 2);
+		cr_assert_eq(sc.p.seq[1], 3);
+		close(fd);
+		close(from);
+		leave();
+	}
+}
+
+/* Bound to the group itself: nothing else comes; it sends all the same. */
+BACKEND_TEST(behaviour, b34_bound_to_a_group)
+{
+	struct dgram_addr a, to;
+	int from;
+
+	netns_enter();
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		from = group_sender(type);
+		OK(dgram_close(sc.p.s, NULL, NULL));
+		turns(sc.l, 3);
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
+		a = group(type, 0);
+		OK(dgram_bind_addr(sc.p.s, &a));
+		OK(dgram_address(sc.p.s, &a));
+		join(dgram_fileno(sc.p.s), type, "d0");
+		to = at(ours(type), dgram_addr_port(&a));
+		bare_send(from, &to, 1);
+		bare_send(from, &a, 2);
+		RUN_UNTIL(sc.l, sc.p.got > 0);
+		turns(sc.l, 3);
+		cr_assert_eq(sc.p.got, 1);
+		cr_assert_eq(sc.p.seq[0], 2);
+		OK(send_done(&sc.p, 3, &sc.to));
+		RUN_UNTIL(sc.l, sc.p.n[EV_DONE] == 1);
+		cr_assert_eq(sc.p.done[0], 4);
+		cr_assert_eq(wait_for_one(sc.fd), 3);
+		close(from);
+		leave();
+	}
+}
+
+/* Bound to an address of this machine: groups do not come, though joined. */
+BACKEND_TEST(behaviour, b35_bound_to_an_address)
+{
+	struct dgram_addr a, to;
+	int from, witness;
+
+	netns_enter();
+	EACH_INET(type) {
+		scene_enter(backend, type, NULL, NULL);
+		from = group_sender(type);
+		OK(dgram_close(sc.p.s, NULL, NULL));
+		turns(sc.l, 3);
+		peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
+		a = at(ours(type), 0);
+		OK(dgram_bind_addr(sc.p.s, &a));
+		OK(dgram_address(sc.p.s, &a));
+		join(dgram_fileno(sc.p.s), type, "d0");
+		/* The same group, at the group's own address. */
+		to = group(type, dgram_addr_port(&a));
+		witness = socket(type == DGRAM_UDP4 ? AF_INET : AF_INET6,
+		    SOCK_DGRAM, 0);
+		cr_assert_eq(bind(witness, &to.u.sa, to.len), 0);
+		join(witness, type, "d0");
+		bare_send(from, &to, 1);
+		cr_assert_eq(wait_for_one(witness), 1);
+		bare_send(from, &a, 2);
+		RUN_UNTIL(sc.l, sc.p.got > 0);
+		cr_assert_eq(sc.p.seq[0], 2);
+		close(witness);
+		close(from);
+		leave();
+	}
+}
+
+#endif

@@ -185,8 +185,8 @@ test-mini: ${MINI_BINS}
 
 # ---- checks ----
 
-check: test check-model check-layers check-states check-symbols check-headers \
-	check-readme check-install check-static \
+check: test check-model check-layers check-states check-conformance \
+	check-symbols check-headers check-readme check-install check-static \
 	check-man check-mutants demo demo-embed
 
 # The tests with the small runner, elsewhere; matrix.sh says what each is.
@@ -208,6 +208,9 @@ check-layers:
 
 check-states:
 	@sh tests/check-states.sh
+
+check-conformance:
+	@sh tests/check-conformance.sh
 
 check-symbols: ${O}/libdgram.a
 	@sh tests/check-symbols.sh ${O}/libdgram.a
@@ -339,7 +342,8 @@ clean:
 	rm -rf ${O}
 
 .PHONY: all tests test tests-mini test-mini model check check-model \
-	check-layers check-states check-symbols check-headers check-readme \
+	check-layers check-states check-conformance check-symbols \
+	check-headers check-readme \
 	check-install check-static check-man check-cross check-mutants \
 	check-matrix ${MATRIX} examples examples-embed demo demo-embed \
 	bench bench-instructions bench-resolve size install uninstall clean FORCE

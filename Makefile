@@ -81,7 +81,7 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush meta option unix stats abort \
 	table gai worker lookup resolve byname \
-	faults rules bsd model
+	faults rules bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages
 # The model of the library over the simulated network.
@@ -146,8 +146,11 @@ ${TEST_HELP}: Makefile ${O}/criterion
 
 ${TEST_BINS}: ${TEST_HELP} ${O}/libdgram.a
 	@echo "  CC   $@"; mkdir -p ${@D}
-	${Q}${CC_TEST} ${@:${O}/%=%.c} ${TEST_HELP} ${O}/libdgram.a ${LDFLAGS} \
-	    -lcriterion -pthread -o $@
+	${Q}${CC_TEST} -DDGT_EXAMPLES='"${O}/examples"' ${@:${O}/%=%.c} \
+	    ${TEST_HELP} ${O}/libdgram.a ${LDFLAGS} -lcriterion -pthread -o $@
+
+# Runs them.  Those of the small runner do without.
+${O}/tests/test_examples: ${EXAMPLE_BINS}
 
 # Without the test library: what the model needs is in the objects of the tests.
 ${O}/model: Makefile tests/model_main.c ${MINI_MODEL} ${O}/libdgram.a

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The examples of the manual at work: each is started as a program of its own,
+ * and bare sockets talk to it.  Each must end with 0, on SIGTERM if it is a
+ * server, and leave no process.
+ */
+
+#include "sockets.h"
+
+#include <sys/wait.h>
+
+#include <signal.h>
+
+#ifndef DGT_EXAMPLES
+
+TEST(examples, all)
+{
+	cr_skip_test("the examples are not built here");
+}
+
+#else
+
+#define PATIENCE	5000	/* ms */
+#define ENDED_WELL(status)	(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+
+/* ---- a program ---- */
+
+struct program {
+	pid_t pid;
+	int out, alive;		/* at its end when no process has it any more */
+	char text[2048];	/* what it has printed */
+	size_t n;
+};
+
+/* What is to go if a test fails: groups of processes. */
+static pid_t started[8];
+static size_t nstarted;
+
+/* The descriptor that the next program has besides 0, 1 and 2, and as which. */
+static int give = -1, give_as;
+
+#define HOLDS(cond, ...) do {						\
+	if (!(cond)) {							\
+		end_all();						\
+		cr_assert(false, __VA_ARGS__);				\
+	}								\
+} while (0)
+
+static void
+end_all(void)
+{
+	while (nstarted > 0)
+		kill(-started[--nstarted], SIGKILL);
+}
+
+static void
+execute(const char *const *argv, int out, int alive)
+{
+	char path[512], pid[16];
+	const char *args[8];
+	size_t i;
+
+	setpgid(0, 0);
+	alarm(TEST_LIMIT);
+	snprintf(path, sizeof(path), "%s/%s", DGT_EXAMPLES, argv[0]);
+	for (i = 0; argv[i] != NULL; i++)
+		args[i] = argv[i];
+	args[0] = path;
+	args[i] = NULL;
+	if (dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
+	    fcntl(alive, F_DUPFD, 20) < 0)
+		_exit(126);
+	if (give >= 0) {
+		if (dup2(give, give_as) < 0)
+			_exit(126);
+		snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+		setenv("LISTEN_PID", give_as == 3 ? pid : "1", 1);
+		setenv("LISTEN_FDS", "1", 1);
+	}
+	execv(path, (char *const *)(uintptr_t)args);
+	_exit(127);
+}
+
+static void
+start(struct program *p, const char *const *argv)
+{
+	int out[2], alive[2];
+
+	memset(p, 0, sizeof(*p));
+	HOLDS(pipe(out) == 0 && pipe(alive) == 0, "%s", strerror(errno));
+	/* So that a program has them as its output only. */
+	fcntl(out[0], F_SETFD, FD_CLOEXEC);
+	fcntl(alive[0], F_SETFD, FD_CLOEXEC);
+	p->pid = fork();
+	HOLDS(p->pid >= 0, "%s", strerror(errno));
+	if (p->pid == 0)
+		execute(argv, out[1], alive[1]);
+	/* Whichever of the two comes first. */
+	setpgid(p->pid, p->pid);
+	started[nstarted++] = p->pid;
+	close(out[1]);
+	close(alive[1]);
+	p->out = out[0];
+	p->alive = alive[0];
+}
+
+#define START(p, ...)	start(p, (const char *const[]){ __VA_ARGS__, NULL })
+
+static bool
+readable(int fd, int64_t end)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int64_t left = end - clock_ms();
+
+	return poll(&pfd, 1, left > 0 ? (int)left : 0) == 1;
+}
+
+/* Reads on; `what` is what is missed if nothing comes. */
+static void
+read_more(struct program *p, const char *what, int64_t end)
+{
+	ssize_t r;
+
+	HOLDS(p->n < sizeof(p->text) - 1 && readable(p->out, end),
+	    "not \"%s\" but: %s", what, p->text);
+	r = read(p->out, p->text + p->n, sizeof(p->text) - 1 - p->n);
+	HOLDS(r > 0, "not \"%s\" at its end but: %s", what, p->text);
+	p->n += (size_t)r;
+}
+
+/* Waits until it has printed that; where it stands. */
+static const char *
+says(struct program *p, const char *text)
+{
+	int64_t end = clock_ms() + PATIENCE;
+
+	while (strstr(p->text, text) == NULL)
+		read_more(p, text, end);
+	return strstr(p->text, text);
+}
+
+/* The number behind that, once its line is there as a whole. */
+static int
+number_after(struct program *p, const char *text)
+{
+	const char *at = says(p, text) + strlen(text);
+	int64_t end = clock_ms() + PATIENCE;
+
+	while (strchr(at, '\n') == NULL)
+		read_more(p, "\\n", end);
+	return atoi(at);
+}
+
+/* Its status when it has ended, and all its children with it. */
+static int
+status_of(struct program *p)
+{
+	int64_t end = clock_ms() + PATIENCE;
+	int status = -1;
+	ssize_t r = 1;
+	char c;
+
+	HOLDS(readable(p->alive, end) && read(p->alive, &c, 1) == 0,
+	    "it does not end: %s", p->text);
+	HOLDS(waitpid(p->pid, &status, 0) == p->pid, "waitpid");
+	while (r > 0 && p->n < sizeof(p->text) - 1) {
+		r = read(p->out, p->text + p->n, sizeof(p->text) - 1 - p->n);
+		p->n += r > 0 ? (size_t)r : 0;
+	}
+	close(p->out);
+	close(p->alive);
+	return status;
+}
+
+static void
+ends_itself(struct program *p)
+{
+	int status = status_of(p);
+
+	HOLDS(ENDED_WELL(status), "status %#x: %s", (unsigned)status, p->text);
+}
+
+static void
+ends_on_sigterm(struct program *p)
+{
+	int status;
+
+	HOLDS(waitpid(p->pid, &status, WNOHANG) == 0, "it has ended: %s",
+	    p->text);
+	kill(p->pid, SIGTERM);
+	ends_itself(p);
+}
+
+/* ---- datagrams ---- */
+
+static const char *
+text_of(int n)
+{
+	static char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	return text;
+}
+
+static struct dgram_addr
+at(const char *host, int port)
+{
+	struct dgram_addr a;
+
+	HOLDS(dgram_addr_parse(&a, host, port) == 0, "%s", host);
+	return a;
+}
+
+static void
+tell(int fd, const struct dgram_addr *to, const char *text)
+{
+	HOLDS(sendto(fd, text, strlen(text), 0, &to->u.sa, to->len) ==
+	    (ssize_t)strlen(text), "%s: %s", text, strerror(errno));
+}
+
+/* The next datagram as text, and where it came from. */
+static const char *
+hear(int fd, struct dgram_addr *from)
+{
+	static char text[512];
+	struct dgram_addr a = { .len = sizeof(a.u) };
+	ssize_t r;
+
+	HOLDS(readable(fd, clock_ms() + PATIENCE), "nothing came");
+	r = recvfrom(fd, text, sizeof(text) - 1, 0, &a.u.sa, &a.len);
+	HOLDS(r >= 0, "%s", strerror(errno));
+	text[r] = '\0';
+	if (from != NULL)
+		*from = a;
+	return text;
+}
+
+static void
+answers(int fd, const struct dgram_addr *to, const char *text)
+{
+	struct dgram_addr from;
+	const char *got;
+
+	tell(fd, to, text);
+	got = hear(fd, &from);
+	HOLDS(strcmp(got, text) == 0, "%s", got);
+	HOLDS(dgram_addr_equal(&from, to), "from another");
+}
+
+/* ---- Node's documentation ---- */
+
+TEST(examples, server)
+{
+	struct dgram_addr own, to;
+	int fd = bare_socket(DGRAM_UDP4, &own);
+	struct program p;
+	char line[96];
+
+	START(&p, "server", "0");
+	to = at("127.0.0.1", number_after(&p, "server listening 0.0.0.0:"));
+	tell(fd, &to, "hello");
+	tell(fd, &to, "a\033b");
+	snprintf(line, sizeof(line), "server got: hello from 127.0.0.1:%d\n",
+	    dgram_addr_port(&own));
+	says(&p, line);
+	says(&p, "server got: a\\x1bb from ");
+	ends_on_sigterm(&p);
+	close(fd);
+}
+
+TEST(examples, multi_buffer)
+{
+	struct dgram_addr own, from;
+	int fd = bare_socket(DGRAM_UDP4, &own), status;
+	struct program p;
+
+	START(&p, "multi_buffer", text_of(dgram_addr_port(&own)));
+	HOLDS(strcmp(hear(fd, &from), "Some bytes") == 0, "another datagram");
+	HOLDS(number_after(&p, "10 bytes sent from port ") ==
+	    dgram_addr_port(&from), "%s", p.text);
+	ends_itself(&p);
+	START(&p, "multi_buffer", "0");
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s", p.text);
+	HOLDS(strstr(p.text, "Port is not") != NULL, "%s", p.text);
+	close(fd);
+}
+
+TEST(examples, connected)
+{
+	struct dgram_addr own, from;
+	int fd = bare_socket(DGRAM_UDP4, &own);
+	struct program p;
+	char line[96];
+
+	START(&p, "connected", text_of(dgram_addr_port(&own)));
+	HOLDS(strcmp(hear(fd, &from), "Some bytes") == 0, "another datagram");
+	snprintf(line, sizeof(line), "10 bytes sent from 127.0.0.1:%d to "
+	    "127.0.0.1:%d\n", dgram_addr_port(&from), dgram_addr_port(&own));
+	says(&p, line);
+	ends_itself(&p);
+	close(fd);
+}
+
+TEST(examples, broadcast)
+{
+	struct program sender, hearer;
+	struct dgram_addr own, to;
+	char line[96];
+	int fd, port;
+
+	if (!DGI_OS_LINUX)
+		cr_skip_test("no broadcast on the loopback");
+	fd = bare_socket(DGRAM_UDP4, &own);
+	START(&hearer, "broadcast", "receive", "0");
+	port = number_after(&hearer, "listening on port ");
+	START(&sender, "broadcast", "send", text_of(port), "127.255.255.255",
+	    "to all");
+	snprintf(line, sizeof(line), "6 bytes from 127.0.0.1:%d, broadcast\n",
+	    number_after(&sender, "6 bytes sent from port "));
+	says(&hearer, line);
+	ends_itself(&sender);
+	to = at("127.0.0.1", port);
+	tell(fd, &to, "you");
+	snprintf(line, sizeof(line), "3 bytes from 127.0.0.1:%d\n",
+	    dgram_addr_port(&own));
+	says(&hearer, line);
+	ends_on_sigterm(&hearer);
+	close(fd);
+}
+
+TEST(examples, log_by_path_and_port)
+{
+	struct program log, sender;
+	struct dgram_addr own, to;
+	char path[96], line[160];
+	int fd = bare_socket(DGRAM_UDP4, &own);
+
+	snprintf(path, sizeof(path), "%s/log", test_tmpdir());
+	START(&log, "syslogd", "0", path);
+	to = at("127.0.0.1", number_after(&log, "listening on 127.0.0.1:"));
+	snprintf(line, sizeof(line), "listening on %s\n", path);
+	says(&log, line);
+	START(&sender, "syslog_send", path, "tag", "hello");
+	says(&sender, " bytes sent to ");
+	ends_itself(&sender);
+	snprintf(line, sizeof(line), "%s 1.5 ", path);
+	says(&log, line);
+	says(&log, " tag: hello\n");
+	tell(fd, &to, "<34>su: failed");
+	says(&log, " 4.2 su: failed\n");
+	tell(fd, &to, "no priority");
+	says(&log, " 1.5 no priority\n");
+	ends_on_sigterm(&log);
+	HOLDS(access(path, F_OK) < 0, "the path is left");
+	close(fd);
+}
+
+/* ---- echoes ---- */
+
+TEST(examples, echo)
+{
+	EACH_TYPE(t) {
+		struct dgram_addr own, to;
+		struct program p;
+		int fd;
+
+		if (t == DGRAM_UNIX)
+			break;
+		fd = bare_socket(t, &own);
+		START(&p, "echo", t == DGRAM_UDP4 ? "udp4" : "udp6", "0");
+		to = at(t == DGRAM_UDP4 ? "127.0.0.1" : "::1",
+		    number_after(&p, "listening on port "));
+		answers(fd, &to, "hello");
+		ends_on_sigterm(&p);
+		close(fd);
+	}
+}
+
+TEST(examples, unix_echo)
+{
+	struct program server, client;
+	char path[96], own[96];
+
+	snprintf(path, sizeof(path), "%s/server", test_tmpdir());
+	snprintf(own, sizeof(own), "%s/client", test_tmpdir());
+	START(&server, "unix_echo", "server", path);
+	says(&server, "listening on ");
+	START(&client, "unix_echo", "client", path, own, "one", "two");
+	says(&client, "one\ntwo\n");
+	ends_itself(&client);
+	HOLDS(access(own, F_OK) < 0, "the client's path is left");
+	ends_on_sigterm(&server);
+	HOLDS(access(path, F_OK) < 0, "the server's path is left");
+}
+
+/* The one that was started ends at once, and the daemon on its own. */
+TEST(examples, daemon)
+{
+	struct dgram_addr own, to;
+	int fd = bare_socket(DGRAM_UDP4, &own), status;
+	struct program p;
+	pid_t pid;
+
+	START(&p, "daemon", "0");
+	to = at("127.0.0.1", number_after(&p, "listening on 127.0.0.1:"));
+	pid = number_after(&p, "pid ");
+	HOLDS(pid > 1, "%s", p.text);
+	started[nstarted++] = pid;
+	HOLDS(waitpid(p.pid, &status, 0) == p.pid && ENDED_WELL(status), "%s",
+	    p.text);
+	answers(fd, &to, "hello");
+	kill(pid, SIGTERM);
+	HOLDS(readable(p.alive, clock_ms() + PATIENCE), "it does not end");
+	close(p.out);
+	close(p.alive);
+	close(fd);
+}
+
+/* ---- descriptors of others ---- */
+
+TEST(examples, adopt_from_inetd)
+{
+	struct dgram_addr own, to;
+	int fd = bare_socket(DGRAM_UDP4, &own);
+	struct program p;
+
+	give = bare_socket(DGRAM_UDP4, &to);
+	give_as = 0;
+	START(&p, "adopt");
+	answers(fd, &to, "hello");
+	ends_on_sigterm(&p);
+	/* It is ours again, and the next one begins with what waits. */
+	tell(fd, &to, "waits");
+	START(&p, "adopt", "0.05");
+	HOLDS(strcmp(hear(fd, NULL), "waits") == 0, "another answer");
+	ends_itself(&p);
+	HOLDS(p.n == 0, "%s", p.text);
+	close(give);
+	close(fd);
+}
+
+TEST(examples, adopt_from_systemd)
+{
+	EACH_TYPE(t) {
+		struct dgram_addr own, to;
+		int fd = bare_socket(t, &own);
+		struct program p;
+
+		give = bare_socket(t, &to);
+		give_as = 3;
+		START(&p, "adopt");
+		says(&p, "listening on ");
+		close(give);
+		answers(fd, &to, "hello");
+		ends_on_sigterm(&p);
+		close(fd);
+	}
+}
+
+/* Which of them has a datagram is the kernel's choice: one of them is stopped. */
+TEST(examples, workers)
+{
+	struct dgram_addr own, to, from;
+	int fd = bare_socket(DGRAM_UDP4, &own), i, status;
+	char expected[32];
+	struct program p;
+	pid_t pid[2];
+
+	START(&p, "workers", "0");
+	to = at("127.0.0.1", number_after(&p, "listening on port "));
+	says(&p, " by fork\n");
+	says(&p, " by message\n");
+	for (i = 0; i < 2; i++) {
+		const char *line = says(&p, i == 0 ? " by fork" :
+		    " by message");
+
+		while (line > p.text && line[-1] != ' ')
+			line--;
+		pid[i] = atoi(line);
+		HOLDS(pid[i] > 1, "%s", p.text);
+	}
+	for (i = 0; i < 2; i++) {
+		kill(pid[!i], SIGSTOP);
+		tell(fd, &to, "who");
+		snprintf(expected, sizeof(expected), "worker %ld",
+		    (long)pid[i]);
+		HOLDS(strcmp(hear(fd, &from), expected) == 0, "the other");
+		HOLDS(dgram_addr_equal(&from, &to), "from another");
+		kill(pid[!i], SIGCONT);
+	}
+	ends_on_sigterm(&p);
+	/* The end of one is the end of all. */
+	START(&p, "workers", "0");
+	says(&p, " by fork\n");
+	pid[0] = number_after(&p, "worker ");
+	says(&p, " by message\n");
+	kill(pid[0], SIGKILL);
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%#x",
+	    (unsigned)status);
+	close(fd);
+}
+
+/* ---- names ---- */
+
+TEST(examples, resolve)
+{
+	struct program p;
+	int status;
+
+	START(&p, "resolve", "127.0.0.1", "::1");
+	says(&p, "127.0.0.1 ");
+	says(&p, "::1 ");
+	ends_itself(&p);
+	START(&p, "resolve", "-4", "::1");
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s", p.text);
+	HOLDS(strstr(p.text, "resolve: ::1: ") != NULL, "%s", p.text);
+}
+
+TEST(examples, lookup)
+{
+	struct program server, p;
+	char path[96], line[64];
+	FILE *f;
+	int port;
+
+	snprintf(path, sizeof(path), "%s/table", test_tmpdir());
+	f = fopen(path, "w");
+	HOLDS(f != NULL && fputs("one.test 127.0.0.1\n", f) >= 0 &&
+	    fclose(f) == 0, "%s", path);
+	START(&server, "echo", "udp4", "0");
+	port = number_after(&server, "listening on port ");
+	START(&p, "lookup", path, text_of(port), "one.test");
+	says(&p, "14 bytes to one.test\n");
+	snprintf(line, sizeof(line), "14 bytes from 127.0.0.1:%d\n", port);
+	says(&p, line);
+	ends_itself(&p);
+	ends_on_sigterm(&server);
+}
+
+/* example. IN A: the id is the forwarder's own on the way there and back. */
+TEST(examples, dnsforward)
+{
+	static const unsigned char question[] = { 7, 7, 1, 0, 0, 1, 0, 0, 0,
+		0, 0, 0, 7, 'e', 'x', 'a', 'm', 'p', 'l', 'e', 0, 0, 1, 0, 1 };
+	struct dgram_addr own, upstream, to, from = { .len = sizeof(from.u) };
+	int fd = bare_socket(DGRAM_UDP4, &own);
+	int up = bare_socket(DGRAM_UDP4, &upstream);
+	unsigned char got[64];
+	struct program p;
+
+	START(&p, "dnsforward", "udp4", "0", "127.0.0.1",
+	    text_of(dgram_addr_port(&upstream)));
+	to = at("127.0.0.1", number_after(&p, "listening on port "));
+	HOLDS(sendto(fd, question, sizeof(question), 0, &to.u.sa, to.len) ==
+	    (ssize_t)sizeof(question), "%s", strerror(errno));
+	HOLDS(readable(up, clock_ms() + PATIENCE), "nothing went on");
+	HOLDS(recvfrom(up, got, sizeof(got), 0, &from.u.sa, &from.len) ==
+	    (ssize_t)sizeof(question) && memcmp(got + 2, question + 2,
+	    sizeof(question) - 2) == 0, "another question");
+	got[2] |= 0x80;
+	HOLDS(sendto(up, got, sizeof(question), 0, &from.u.sa, from.len) ==
+	    (ssize_t)sizeof(question), "%s", strerror(errno));
+	HOLDS(readable(fd, clock_ms() + PATIENCE), "no answer");
+	HOLDS(recv(fd, got, sizeof(got), 0) == (ssize_t)sizeof(question) &&
+	    got[0] == 7 && got[1] == 7 && got[2] == (question[2] | 0x80),
+	    "another answer");
+	ends_on_sigterm(&p);
+	close(up);
+	close(fd);
+}
+
+#endif

@@ -1,0 +1,683 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * Rows of Node's tests with several processes: see README.  Node's workers ask
+ * their primary for a socket: here a child has it by fork(2), or is passed the
+ * descriptor.
+ *
+ * A failed assertion in a child would hang the run: a child ends with _exit(),
+ * CHILD() with the line that was wrong, and the parent asserts on its status.
+ */
+
+#include "heard.h"
+#include "netns.h"
+
+#include <sys/wait.h>
+
+#include <signal.h>
+
+#define WORKERS		4
+#define PACKETS		10		/* for each of them */
+
+#define CHILD(cond) do {						\
+	if (!(cond)) {							\
+		fprintf(stderr, "child, line %d: %s\n", __LINE__, #cond); \
+		_exit(1);						\
+	}								\
+} while (0)
+
+/* Turns until it holds; in a child, where RUN_UNTIL() may not fail. */
+#define CHILD_UNTIL(cond) do {						\
+	int64_t end_ = clock_ms() + 5000;				\
+	while (!(cond)) {						\
+		CHILD(clock_ms() < end_);				\
+		CHILD(dgram_loop_run_once(l, 10) >= 0);			\
+	}								\
+} while (0)
+
+static struct dgram_loop *l;
+static struct peer p, q;
+static int room = ROOM;
+
+/* ---- children ---- */
+
+/* An end of a pair of stream sockets each: what they tell each other. */
+static struct worker {
+	pid_t pid;
+	int fd;
+} workers[WORKERS];
+static int nworkers;
+static int to_parent;			/* in a child */
+
+static void
+tell(int to, const void *data, size_t size)
+{
+	MUST(write(to, data, size) == (ssize_t)size, "%s", strerror(errno));
+}
+
+/* False: the other is gone, or silent for too long. */
+static bool
+hears_from(int from, void *data, size_t size)
+{
+	struct pollfd w = { .fd = from, .events = POLLIN };
+
+	return poll(&w, 1, 5000) == 1 &&
+	    read(from, data, size) == (ssize_t)size;
+}
+
+/* The next byte that is told in there. */
+static char
+next_word(int from)
+{
+	char c = '\0';
+
+	return hears_from(from, &c, 1) ? c : '\0';
+}
+
+/* What the child tells, or that it is gone. */
+#define WORKER_SAYS(i, word)						\
+	MUST(next_word(workers[i].fd) == (word), "no %c from child %d",	\
+	    word, i)
+
+static void
+start_worker(void (*fn)(void))
+{
+	struct worker *w = &workers[nworkers];
+	int pair[2], i;
+
+	cr_assert(nworkers < WORKERS);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	fflush(NULL);
+	w->pid = test_fork();
+	cr_assert(w->pid >= 0);
+	if (w->pid == 0) {
+		signal(SIGPIPE, SIG_IGN);
+		close(pair[0]);
+		for (i = 0; i < nworkers; i++)
+			close(workers[i].fd);
+		to_parent = pair[1];
+		fn();
+		_exit(0);
+	}
+	close(pair[1]);
+	w->fd = pair[0];
+	nworkers++;
+}
+
+/* All of them have ended, and well. */
+static void
+join_workers(void)
+{
+	int status;
+
+	while (nworkers > 0) {
+		close(workers[--nworkers].fd);
+		cr_assert_eq(waitpid(workers[nworkers].pid, &status, 0),
+		    workers[nworkers].pid);
+		cr_assert_eq(status, 0, "child %d failed: status %#x", nworkers,
+		    (unsigned)status);
+	}
+}
+
+static void
+tell_workers(char word)
+{
+	int i;
+
+	for (i = 0; i < nworkers; i++)
+		tell(workers[i].fd, &word, 1);
+}
+
+/* ---- sockets ---- */
+
+static const struct dgram_options reuse_addr = { .reuse_addr = true };
+static const struct dgram_options reuse_port = { .reuse_port = true };
+/* A worker closes when it has enough: the others get the rest. */
+static const struct dgram_options one_by_one = { .messages_per_call = 1 };
+
+/* A loop, if ports are shared evenly here; else it is said so, and skipped. */
+static void
+enter_sharing(const char *backend)
+{
+	struct dgram_options o = reuse_port;
+
+	l = test_loop(backend);
+	if (DGI_HAVE_REUSEPORT_BALANCED || DGI_HAVE_REUSEPORT_LB)
+		return;
+	o.type = DGRAM_UDP4;
+	CHECK(dgram_open(l, &o, &p.s), -ENOTSUP);
+	free_loop(l);
+	cr_skip_test("ports are not shared evenly on this system");
+}
+
+/* In a child; on the loop of the parent, or on its own. */
+static int
+child_open(struct peer *peer, int type, const struct dgram_options *options)
+{
+	struct dgram_options o = *options;
+
+	memset(peer, 0, sizeof(*peer));
+	o.type = (enum dgram_type)type;
+	o.events = &peer_events;
+	o.arg = peer;
+	return dgram_open(l, &o, &peer->s);
+}
+
+static void
+child_closes(struct peer *peer)
+{
+	CHILD(dgram_close(peer->s, NULL, NULL) == 0);
+	CHILD_UNTIL(peer->s == NULL);
+}
+
+/* Without the parent's socket: the loop would take what is for the parent. */
+static void
+child_begins(void)
+{
+	CHILD(dgram_loop_fork(l, 0) == 0);
+	if (p.s != NULL)
+		child_closes(&p);
+}
+
+/* From a socket of its own each, as reuse_port goes by the sender. */
+static void
+send_as_many(int n, const struct dgram_addr *there)
+{
+	struct dgram_addr from;
+	int i, fd;
+
+	for (i = 0; i < n; i++) {
+		fd = bare_socket(DGRAM_UDP4, &from);
+		bare_send(fd, there, (uint32_t)i);
+		close(fd);
+	}
+}
+
+/* ---- a port that is bound several times ---- */
+
+#define SENDERS	60
+
+/* Tells of each datagram; until the parent says enough. */
+static void
+child_shares_port(void)
+{
+	struct pollfd w = { .fd = to_parent, .events = POLLIN };
+	int64_t end = clock_ms() + 8000;
+	size_t told = 0;
+
+	child_begins();
+	CHILD(child_open(&q, DGRAM_UDP4, &one_by_one) == 0);
+	CHILD(dgram_bind_addr(q.s, &p.addr) == -EADDRINUSE);
+	child_closes(&q);
+	CHILD(child_open(&q, DGRAM_UDP4, &reuse_port) == 0);
+	CHILD(dgram_bind_addr(q.s, &p.addr) == 0);
+	CHILD_UNTIL(q.n[EV_LISTENING] == 1);
+	CHILD(write(to_parent, "L", 1) == 1);
+	while (poll(&w, 1, 0) == 0 && clock_ms() < end) {
+		CHILD(dgram_loop_run_once(l, 5) >= 0);
+		for (; told < q.got; told++)
+			CHILD(write(to_parent, "m", 1) == 1);
+	}
+	CHILD(clock_ms() < end);
+	child_closes(&q);
+	CHILD(q.n[EV_ERROR] == 0);
+}
+
+/* What each child has told by now; the sum. */
+static size_t
+count_words(size_t *told)
+{
+	struct pollfd w = { .events = POLLIN };
+	size_t sum = 0;
+	int i;
+
+	for (i = 0; i < nworkers; i++) {
+		for (w.fd = workers[i].fd; poll(&w, 1, 0) == 1; told[i]++)
+			WORKER_SAYS(i, 'm');
+		sum += told[i];
+	}
+	return sum;
+}
+
+/*
+ * Parent and two children bind one port, and each datagram comes to one of
+ * them; who does not say that it shares is refused.
+ */
+BACKEND_TEST(parallel, child_process_dgram_reuseport)
+{
+	size_t told[WORKERS] = { 0 };
+	int i;
+
+	enter_sharing(backend);
+	peer_open_bound(&p, l, DGRAM_UDP4, &reuse_port);
+	for (i = 0; i < 2; i++) {
+		start_worker(child_shares_port);
+		WORKER_SAYS(i, 'L');
+	}
+	send_as_many(SENDERS, &p.addr);
+	RUN_UNTIL(l, p.got + count_words(told) == SENDERS);
+	turns(l, 3);
+	cr_assert_eq(p.got + count_words(told), SENDERS);
+	cr_assert(p.got > 0 && told[0] > 0 && told[1] > 0);
+	tell_workers('x');
+	for (i = 0; i < 2; i++)
+		MUST(next_word(workers[i].fd) == '\0', "one datagram twice");
+	join_workers();
+	free_loop(l);
+}
+
+/* Twice in one process that is not the first. */
+static void
+child_binds_twice(const struct dgram_options *options)
+{
+	struct dgram_addr a = { 0 };
+	struct peer *each[] = { &p, &q };
+	size_t i;
+
+	child_begins();
+	CHILD(dgram_addr_parse(&a, "127.0.0.1", 0) == 0);
+	for (i = 0; i < COUNT(each); i++) {
+		CHILD(child_open(each[i], DGRAM_UDP4, options) == 0);
+		CHILD(dgram_bind_addr(each[i]->s, &a) == 0);
+		CHILD(dgram_address(each[i]->s, &each[i]->addr) == 0);
+		a = each[i]->addr;
+	}
+	CHILD(dgram_addr_equal(&p.addr, &q.addr));
+	CHILD_UNTIL(p.n[EV_LISTENING] == 1 && q.n[EV_LISTENING] == 1);
+	child_closes(&p);
+	child_closes(&q);
+	CHILD(p.n[EV_ERROR] + q.n[EV_ERROR] == 0);
+	CHILD(dgram_loop_run(l) == 0);
+}
+
+static void
+child_reuses_addr(void)
+{
+	child_binds_twice(&reuse_addr);
+}
+
+static void
+child_reuses_port(void)
+{
+	child_binds_twice(&reuse_port);
+}
+
+BACKEND_TEST(parallel, cluster_dgram_reuse)
+{
+	l = test_loop(backend);
+	start_worker(child_reuses_addr);
+	join_workers();
+	free_loop(l);
+}
+
+BACKEND_TEST(parallel, cluster_dgram_reuseport)
+{
+	enter_sharing(backend);
+	start_worker(child_reuses_port);
+	join_workers();
+	free_loop(l);
+}
+
+/* ---- one socket in several processes ---- */
+
+/* A descriptor and a byte, as a message of AF_UNIX. */
+union control {
+	struct cmsghdr align;
+	char room[CMSG_SPACE(sizeof(int))];
+};
+
+static void
+pass_fd(int to, int fd)
+{
+	union control c;
+	char byte = 'F';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_control = c.room, .msg_controllen = sizeof(c.room) };
+	struct cmsghdr *h;
+
+	memset(&c, 0, sizeof(c));
+	h = CMSG_FIRSTHDR(&m);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
+	MUST(sendmsg(to, &m, 0) == 1, "%s", strerror(errno));
+}
+
+/* What was passed, or -1. */
+static int
+take_fd(int from)
+{
+	union control c;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_control = c.room, .msg_controllen = sizeof(c.room) };
+	struct cmsghdr *h;
+	int fd = -1;
+
+	if (recvmsg(from, &m, 0) != 1)
+		return -1;
+	h = CMSG_FIRSTHDR(&m);
+	if (h != NULL && h->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	return fd;
+}
+
+/* Takes five, rests, and goes on until it is told to end. */
+static void
+child_is_passed(void)
+{
+	struct pollfd w = { .fd = to_parent, .events = POLLIN };
+	int64_t end;
+	uint32_t got;
+	int fd;
+
+	fd = take_fd(to_parent);
+	CHILD(fd >= 0);
+	child_begins();
+	CHILD(child_open(&q, DGRAM_UDP4, &one_by_one) == 0);
+	CHILD(dgram_bind_fd(q.s, fd) == 0);
+	CHILD(dgram_address(q.s, &q.addr) == 0);
+	CHILD(write(to_parent, &q.addr.u.in.sin_port, 2) == 2);
+	CHILD_UNTIL(q.got == 5);
+	CHILD(dgram_pause(q.s) == 0);
+	CHILD(write(to_parent, "5", 1) == 1);
+	CHILD(next_word(to_parent) == 'g');
+	CHILD(dgram_resume(q.s) == 0);
+	CHILD(write(to_parent, "g", 1) == 1);
+	end = clock_ms() + 8000;
+	while (poll(&w, 1, 0) == 0 && clock_ms() < end)
+		CHILD(dgram_loop_run_once(l, 5) >= 0);
+	CHILD(clock_ms() < end);
+	got = (uint32_t)q.got;
+	CHILD(write(to_parent, &got, sizeof(got)) == sizeof(got));
+	child_closes(&q);
+	CHILD(q.n[EV_ERROR] == 0);
+}
+
+/*
+ * A bound socket is passed to a child that was there before it: both receive,
+ * no datagram comes twice, and when the child has closed it the parent goes on.
+ */
+BACKEND_TEST(parallel, child_process_fork_dgram)
+{
+	struct pollfd w = { .events = POLLIN };
+	struct dgram_addr bare;
+	int fd = bare_socket(DGRAM_UDP4, &bare);
+	in_port_t at = 0;
+	uint32_t theirs = 0, i;
+
+	l = test_loop(backend);
+	start_worker(child_is_passed);
+	peer_open_bound(&p, l, DGRAM_UDP4, &one_by_one);
+	OK(dgram_pause(p.s));
+	turns(l, 3);
+	pass_fd(workers[0].fd, dgram_fileno(p.s));
+	cr_assert(hears_from(workers[0].fd, &at, sizeof(at)));
+	cr_assert_eq(at, p.addr.u.in.sin_port);
+	for (i = 0; i < 5; i++)
+		bare_send(fd, &p.addr, i);
+	WORKER_SAYS(0, '5');
+	for (i = 5; i < 10; i++)
+		bare_send(fd, &p.addr, i);
+	OK(dgram_resume(p.s));
+	RUN_UNTIL(l, p.got == 5);
+	for (i = 0; i < 5; i++)
+		cr_assert_eq(p.seq[i], 5 + i);
+	/* Now both at once. */
+	tell_workers('g');
+	WORKER_SAYS(0, 'g');
+	for (i = 10; i < 50; i++) {
+		bare_send(fd, &p.addr, i);
+		turn_wait(l, 0);
+	}
+	/* What is there is taken by one of them. */
+	for (w.fd = dgram_fileno(p.s); poll(&w, 1, 0) == 1;)
+		turn_wait(l, 0);
+	tell_workers('x');
+	cr_assert(hears_from(workers[0].fd, &theirs, sizeof(theirs)));
+	turns(l, 3);
+	cr_assert_eq(p.got + theirs, 50, "%zu and %u", p.got, theirs);
+	join_workers();
+	bare_send(fd, &p.addr, 99);
+	RUN_UNTIL(l, p.seq[p.got - 1] == 99);
+	close(fd);
+	free_loop(l);
+}
+
+static void
+close_when_enough(struct peer *peer, enum event e,
+    const struct dgram_message *m, size_t n)
+{
+	(void)m, (void)n;
+	if (e == EV_MESSAGE && peer->got == PACKETS)
+		CHILD(dgram_close(peer->s, NULL, NULL) == 0);
+}
+
+/* A worker tells that it listens, takes its part, and closes. */
+static void
+child_takes_part(struct peer *peer)
+{
+	peer->hook = close_when_enough;
+	CHILD(dgram_loop_run_once(l, 0) >= 0);
+	CHILD(peer->n[EV_LISTENING] == 1);
+	CHILD(write(to_parent, "L", 1) == 1);
+	CHILD_UNTIL(peer->s == NULL);
+	CHILD(peer->got == PACKETS);
+	CHILD(peer->n[EV_ERROR] == 0);
+	/* Nothing is left. */
+	CHILD(dgram_loop_run(l) == 0);
+}
+
+static void
+child_has_socket(void)
+{
+	CHILD(dgram_loop_fork(l, 0) == 0);
+	child_takes_part(&p);
+}
+
+/*
+ * All datagrams to what the workers share are taken, each by one of them, and
+ * each worker has its part.
+ */
+static void
+share_out(int fd, const struct dgram_addr *there)
+{
+	struct dgram_addr from;
+	int sender = bare_socket(DGRAM_UDP4, &from), i;
+
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room,
+	    sizeof(room)), 0);
+	for (i = 0; i < WORKERS; i++)
+		WORKER_SAYS(i, 'L');
+	for (i = 0; i < WORKERS * PACKETS; i++)
+		bare_send(sender, there, (uint32_t)i);
+	join_workers();
+	cr_assert_eq(bare_recv(fd), -1, "one is left");
+	close(sender);
+}
+
+/*
+ * The workers have the socket by fork.  It is the library's in all of them, and
+ * the parent does not read.
+ */
+BACKEND_TEST(parallel, cluster_dgram_1)
+{
+	int i;
+
+	l = test_loop(backend);
+	peer_open_bound(&p, l, DGRAM_UDP4, &one_by_one);
+	for (i = 0; i < WORKERS; i++)
+		start_worker(child_has_socket);
+	share_out(dgram_fileno(p.s), &p.addr);
+	free_loop(l);
+}
+
+static int shared_fd;
+static struct dgram_addr shared_addr;
+
+static void
+child_adopts(void)
+{
+	child_begins();
+	CHILD(child_open(&p, DGRAM_UDP4, &one_by_one) == 0);
+	CHILD(dgram_bind_fd(p.s, shared_fd) == 0);
+	CHILD(dgram_address(p.s, &p.addr) == 0);
+	CHILD(dgram_addr_equal(&p.addr, &shared_addr));
+	child_takes_part(&p);
+}
+
+/* ... and here each makes its own of one descriptor. */
+BACKEND_TEST(parallel, cluster_dgram_bind_fd)
+{
+	int i;
+
+	l = test_loop(backend);
+	shared_fd = bare_socket(DGRAM_UDP4, &shared_addr);
+	for (i = 0; i < WORKERS; i++)
+		start_worker(child_adopts);
+	share_out(shared_fd, &shared_addr);
+	close(shared_fd);
+	free_loop(l);
+}
+
+static void
+child_sends(void)
+{
+	struct iovec iov = { (char[]){ "hello world" }, 11 };
+	int i;
+
+	child_begins();
+	CHILD(child_open(&q, DGRAM_UDP4, &one_by_one) == 0);
+	for (i = 0; i < PACKETS; i++)
+		CHILD(dgram_send_addr(q.s, &iov, 1, &p.addr, peer_done, &q) ==
+		    0);
+	CHILD_UNTIL(q.n[EV_DONE] == PACKETS);
+	for (i = 0; i < PACKETS; i++)
+		CHILD(q.done[i] == 11);
+	child_closes(&q);
+	CHILD(q.n[EV_ERROR] == 0);
+}
+
+/* The other way about: the workers send, and the parent counts. */
+BACKEND_TEST(parallel, cluster_dgram_2)
+{
+	struct dgram_addr senders[WORKERS];
+	size_t n = 0, i, k;
+
+	l = test_loop(backend);
+	peer_open_bound(&p, l, DGRAM_UDP4, &one_by_one);
+	p.hook = hear;
+	OK(dgram_set_recv_buffer_size(p.s, room));
+	for (i = 0; i < WORKERS; i++)
+		start_worker(child_sends);
+	RUN_UNTIL(l, p.got == WORKERS * PACKETS);
+	join_workers();
+	turns(l, 3);
+	cr_assert_eq(p.got, WORKERS * PACKETS);
+	/* Each from its own port. */
+	for (i = 0; i < heard.n; i++) {
+		cr_assert(heard_text(i, "hello world"));
+		for (k = 0; k < n && !dgram_addr_equal(&senders[k],
+		    &heard.d[i].from); k++)
+			;
+		MUST(k < WORKERS, "another sender");
+		if (k == n)
+			senders[n++] = heard.d[i].from;
+	}
+	cr_assert_eq(n, WORKERS);
+	free_loop(l);
+}
+
+/* ---- many listeners ---- */
+
+#define LISTENERS	3
+
+static const char *const messages[] = { "First message to send",
+	"Second message to send", "Third message to send",
+	"Fourth message to send" };
+
+static void
+check_messages(struct peer *peer, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	hear(peer, e, m, n);
+	if (e == EV_MESSAGE && heard.n >= COUNT(messages))
+		CHILD(dgram_close(peer->s, NULL, NULL) == 0);
+}
+
+/* All messages, in order, from there; then the socket is closed. */
+static void
+child_hears_all(const char *from)
+{
+	char host[64];
+	size_t i;
+
+	q.hook = check_messages;
+	CHILD_UNTIL(q.n[EV_LISTENING] == 1);
+	CHILD(write(to_parent, "L", 1) == 1);
+	CHILD_UNTIL(q.s == NULL);
+	CHILD(heard.n == COUNT(messages));
+	for (i = 0; i < COUNT(messages); i++) {
+		CHILD(heard_text(i, messages[i]));
+		CHILD(dgram_addr_host(&heard.d[i].from, host, sizeof(host)) >
+		    0);
+		CHILD(strcmp(host, from) == 0);
+	}
+	CHILD(q.n[EV_ERROR] == 0);
+}
+
+static void
+child_hears_broadcasts(void)
+{
+	child_begins();
+	CHILD(child_open(&q, DGRAM_UDP4, &reuse_addr) == 0);
+	CHILD(dgram_bind(q.s, dgram_addr_port(&p.addr), NULL, NULL, NULL) ==
+	    0);
+	child_hears_all("10.9.0.1");
+}
+
+/* To all of them; what a send is told. */
+static void
+send_messages(struct peer *from, const char *group, int at)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(messages); i++)
+		OK(dgram_send(from->s, messages[i], strlen(messages[i]), at,
+		    group, peer_done, from));
+	RUN_UNTIL(l, from->n[EV_DONE] == (int)COUNT(messages));
+	for (i = 0; i < COUNT(messages); i++)
+		cr_assert_eq(from->done[i], (int)strlen(messages[i]));
+}
+
+/* A broadcast comes to all who listen, and is refused if it is not allowed. */
+BACKEND_TEST(internet, broadcast_multi_process)
+{
+	struct peer sender;
+	int i;
+
+	netns_enter();
+	l = test_loop(backend);
+	peer_open(&p, l, DGRAM_UDP4, &reuse_addr);
+	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
+	OK(dgram_address(p.s, &p.addr));
+	for (i = 0; i < LISTENERS; i++) {
+		start_worker(child_hears_broadcasts);
+		WORKER_SAYS(i, 'L');
+	}
+	peer_open(&sender, l, DGRAM_UDP4, NULL);
+	OK(dgram_bind(sender.s, 0, "10.9.0.1", NULL, NULL));
+	OK(dgram_send(sender.s, "x", 1, dgram_addr_port(&p.addr),
+	    "255.255.255.255", peer_done, &sender));
+	RUN_UNTIL(l, sender.n[EV_DONE] == 1);
+	cr_assert_eq(sender.done[0], -EACCES);
+	sender.n[EV_DONE] = 0;
+	OK(dgram_set_broadcast(sender.s, 1));
+	send_messages(&sender, "255.255.255.255", dgram_addr_port(&p.addr));
+	RUN_UNTIL(l, p.got == COUNT(messages));
+	join_workers();
+	free_loop(l);
+}

@@ -84,7 +84,7 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	faults rules bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \
-	share old
+	share old iotjs
 # The model of the library over the simulated network.
 MODEL_HELP =	${O}/tests/sim.o ${O}/tests/model.o ${O}/tests/play.o
 TEST_BINS =	${TESTS:%=${O}/tests/test_%} \

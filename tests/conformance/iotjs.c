@@ -3,6 +3,7 @@
 /* Rows of the tests of IoT.js, test/run_pass: see README. */
 
 #include "names.h"
+#include "children.h"
 #include "heard.h"
 #include "netns.h"
 
@@ -187,4 +188,136 @@ BACKEND_TEST(iotjs, broadcast)
 		cr_assert_eq(each[i].n[EV_ERROR], 0);
 	}
 	leave();
+}
+
+/* ---- across a router ---- */
+
+/*
+ * The test is a router between two children, each in a namespace of its own:
+ * the server at 10.9.0.2, the client at 10.9.1.2.
+ */
+static void
+child_lives_behind(int net)
+{
+	char line[256];
+
+#if HAVE_NETNS
+	CHILD(unshare(CLONE_NEWNET) == 0);
+#endif
+	CHILD(write(to_parent, "u", 1) == 1);
+	CHILD(next_word(to_parent) == 'p');
+	snprintf(line, sizeof(line), "PATH=$PATH:/sbin:/usr/sbin; "
+	    "ip addr add 10.9.%d.2/24 dev p%d && ip link set p%d up && "
+	    "ip route add default via 10.9.%d.1", net, net, net, net);
+	CHILD(system(line) == 0);
+	CHILD(dgram_loop_fork(l, 0) == 0);
+	CHILD(write(to_parent, "r", 1) == 1);
+}
+
+/* The other end of d0 or d1 is its. */
+static void
+start_behind(int net, void (*fn)(void))
+{
+	char line[128];
+
+	start_worker(fn);
+	WORKER_SAYS(net, 'u');
+	snprintf(line, sizeof(line), "ip link set p%d netns %d", net,
+	    (int)workers[net].pid);
+	netns_run(line);
+	tell(workers[net].fd, "p", 1);
+	WORKER_SAYS(net, 'r');
+}
+
+static void
+enter_router(void)
+{
+	netns_enter();
+	if (system("echo 1 2> /dev/null > /proc/sys/net/ipv4/ip_forward") != 0)
+		cr_skip_test("forwarding cannot be switched on");
+}
+
+static void
+child_open(unsigned want)
+{
+	struct dgram_options o = { .type = DGRAM_UDP4, .events = &peer_events,
+	    .arg = &p, .want = want, .messages_per_call = 1 };
+
+	memset(&p, 0, sizeof(p));
+	CHILD(dgram_open(l, &o, &p.s) == 0);
+	CHILD(dgram_bind(p.s, 0, NULL, NULL, NULL) == 0);
+}
+
+static void
+answer_with_ttl(struct peer *peer, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	hear(peer, e, m, n);
+	if (e != EV_MESSAGE)
+		return;
+	/* One was taken off on the way. */
+	CHILD((m->flags & DGRAM_TTL) != 0 && m->ttl == 1);
+	CHILD(dgram_reply(peer->s, m, m->data, m->size) == 0);
+}
+
+static void
+child_is_server(void)
+{
+	struct dgram_addr a;
+
+	child_lives_behind(0);
+	child_open(DGRAM_TTL);
+	p.hook = answer_with_ttl;
+	CHILD(dgram_address(p.s, &a) == 0);
+	CHILD(write(to_parent, &a.u.in.sin_port, 2) == 2);
+	CHILD_UNTIL(l, heard_text(heard.n - 1, "end"));
+	CHILD(dgram_close(p.s, NULL, NULL) == 0);
+	CHILD_UNTIL(l, p.s == NULL);
+	/* What had no time left did not arrive. */
+	CHILD(heard.n == 2 && heard_text(0, "two"));
+	CHILD(p.n[EV_ERROR] == 0);
+}
+
+static void
+child_sends(const char *word, int ttl)
+{
+	CHILD(dgram_set_ttl(p.s, ttl) == 0);
+	CHILD(dgram_send(p.s, word, 3, there, "10.9.0.2", peer_done, &p) == 0);
+}
+
+static void
+child_is_client(void)
+{
+	in_port_t at;
+
+	child_lives_behind(1);
+	child_open(0);
+	p.hook = hear;
+	CHILD(hears_from(to_parent, &at, sizeof(at)));
+	there = ntohs(at);
+	child_sends("two", 2);
+	CHILD_UNTIL(l, heard.n == 1);
+	child_sends("one", 1);
+	CHILD_UNTIL(l, p.n[EV_DONE] == 2);
+	child_sends("end", 2);
+	CHILD_UNTIL(l, heard.n == 2 && p.n[EV_DONE] == 3);
+	CHILD(heard_text(0, "two") && heard_text(1, "end"));
+	/* That the router dropped one is nobody's error. */
+	CHILD(p.done[0] == 3 && p.done[1] == 3 && p.done[2] == 3);
+	CHILD(p.n[EV_ERROR] == 0);
+}
+
+/* Client and server: with a TTL of 2 it is answered, with 1 it is lost. */
+BACKEND_TEST(iotjs, setttl)
+{
+	in_port_t at = 0;
+
+	enter_router();
+	l = test_loop(backend);
+	start_behind(0, child_is_server);
+	start_behind(1, child_is_client);
+	cr_assert(hears_from(workers[0].fd, &at, sizeof(at)));
+	tell(workers[1].fd, &at, sizeof(at));
+	join_workers();
+	free_loop(l);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 
-/* Rows of Node's tests of old, 0.2 to 0.12, not shipped any more: see README. */
+/* Rows of Node's tests that are not shipped any more, 0.2 to 0.12: README. */
 
 #include "names.h"
 #include "heard.h"

@@ -4,129 +4,17 @@
  * Rows of Node's tests with several processes: see README.  Node's workers ask
  * their primary for a socket: here a child has it by fork(2), or is passed the
  * descriptor.
- *
- * A failed assertion in a child would hang the run: a child ends with _exit(),
- * CHILD() with the line that was wrong, and the parent asserts on its status.
  */
 
+#include "children.h"
 #include "heard.h"
 #include "netns.h"
 
-#include <sys/wait.h>
-
-#include <signal.h>
-
-#define WORKERS		4
-#define PACKETS		10		/* for each of them */
-
-#define CHILD(cond) do {						\
-	if (!(cond)) {							\
-		fprintf(stderr, "child, line %d: %s\n", __LINE__, #cond); \
-		_exit(1);						\
-	}								\
-} while (0)
-
-/* Turns until it holds; in a child, where RUN_UNTIL() may not fail. */
-#define CHILD_UNTIL(cond) do {						\
-	int64_t end_ = clock_ms() + 5000;				\
-	while (!(cond)) {						\
-		CHILD(clock_ms() < end_);				\
-		CHILD(dgram_loop_run_once(l, 10) >= 0);			\
-	}								\
-} while (0)
+#define PACKETS		10		/* for each worker */
 
 static struct dgram_loop *l;
 static struct peer p, q;
 static int room = ROOM;
-
-/* ---- children ---- */
-
-/* An end of a pair of stream sockets each: what they tell each other. */
-static struct worker {
-	pid_t pid;
-	int fd;
-} workers[WORKERS];
-static int nworkers;
-static int to_parent;			/* in a child */
-
-static void
-tell(int to, const void *data, size_t size)
-{
-	MUST(write(to, data, size) == (ssize_t)size, "%s", strerror(errno));
-}
-
-/* False: the other is gone, or silent for too long. */
-static bool
-hears_from(int from, void *data, size_t size)
-{
-	struct pollfd w = { .fd = from, .events = POLLIN };
-
-	return poll(&w, 1, 5000) == 1 &&
-	    read(from, data, size) == (ssize_t)size;
-}
-
-/* The next byte that is told in there. */
-static char
-next_word(int from)
-{
-	char c = '\0';
-
-	return hears_from(from, &c, 1) ? c : '\0';
-}
-
-/* What the child tells, or that it is gone. */
-#define WORKER_SAYS(i, word)						\
-	MUST(next_word(workers[i].fd) == (word), "no %c from child %d",	\
-	    word, i)
-
-static void
-start_worker(void (*fn)(void))
-{
-	struct worker *w = &workers[nworkers];
-	int pair[2], i;
-
-	cr_assert(nworkers < WORKERS);
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	fflush(NULL);
-	w->pid = test_fork();
-	cr_assert(w->pid >= 0);
-	if (w->pid == 0) {
-		signal(SIGPIPE, SIG_IGN);
-		close(pair[0]);
-		for (i = 0; i < nworkers; i++)
-			close(workers[i].fd);
-		to_parent = pair[1];
-		fn();
-		_exit(0);
-	}
-	close(pair[1]);
-	w->fd = pair[0];
-	nworkers++;
-}
-
-/* All of them have ended, and well. */
-static void
-join_workers(void)
-{
-	int status;
-
-	while (nworkers > 0) {
-		close(workers[--nworkers].fd);
-		cr_assert_eq(waitpid(workers[nworkers].pid, &status, 0),
-		    workers[nworkers].pid);
-		cr_assert_eq(status, 0, "child %d failed: status %#x", nworkers,
-		    (unsigned)status);
-	}
-}
-
-static void
-tell_workers(char word)
-{
-	int i;
-
-	for (i = 0; i < nworkers; i++)
-		tell(workers[i].fd, &word, 1);
-}
 
 /* ---- sockets ---- */
 
@@ -167,7 +55,7 @@ static void
 child_closes(struct peer *peer)
 {
 	CHILD(dgram_close(peer->s, NULL, NULL) == 0);
-	CHILD_UNTIL(peer->s == NULL);
+	CHILD_UNTIL(l, peer->s == NULL);
 }
 
 /* Without the parent's socket: the loop would take what is for the parent. */
@@ -211,7 +99,7 @@ child_shares_port(void)
 	child_closes(&q);
 	CHILD(child_open(&q, DGRAM_UDP4, &reuse_port) == 0);
 	CHILD(dgram_bind_addr(q.s, &p.addr) == 0);
-	CHILD_UNTIL(q.n[EV_LISTENING] == 1);
+	CHILD_UNTIL(l, q.n[EV_LISTENING] == 1);
 	CHILD(write(to_parent, "L", 1) == 1);
 	while (poll(&w, 1, 0) == 0 && clock_ms() < end) {
 		CHILD(dgram_loop_run_once(l, 5) >= 0);
@@ -283,7 +171,7 @@ child_binds_twice(const struct dgram_options *options)
 		a = each[i]->addr;
 	}
 	CHILD(dgram_addr_equal(&p.addr, &q.addr));
-	CHILD_UNTIL(p.n[EV_LISTENING] == 1 && q.n[EV_LISTENING] == 1);
+	CHILD_UNTIL(l, p.n[EV_LISTENING] == 1 && q.n[EV_LISTENING] == 1);
 	child_closes(&p);
 	child_closes(&q);
 	CHILD(p.n[EV_ERROR] + q.n[EV_ERROR] == 0);
@@ -381,7 +269,7 @@ child_is_passed(void)
 	CHILD(dgram_bind_fd(q.s, fd) == 0);
 	CHILD(dgram_address(q.s, &q.addr) == 0);
 	CHILD(write(to_parent, &q.addr.u.in.sin_port, 2) == 2);
-	CHILD_UNTIL(q.got == 5);
+	CHILD_UNTIL(l, q.got == 5);
 	CHILD(dgram_pause(q.s) == 0);
 	CHILD(write(to_parent, "5", 1) == 1);
 	CHILD(next_word(to_parent) == 'g');
@@ -464,7 +352,7 @@ child_takes_part(struct peer *peer)
 	CHILD(dgram_loop_run_once(l, 0) >= 0);
 	CHILD(peer->n[EV_LISTENING] == 1);
 	CHILD(write(to_parent, "L", 1) == 1);
-	CHILD_UNTIL(peer->s == NULL);
+	CHILD_UNTIL(l, peer->s == NULL);
 	CHILD(peer->got == PACKETS);
 	CHILD(peer->n[EV_ERROR] == 0);
 	/* Nothing is left. */
@@ -554,7 +442,7 @@ child_sends(void)
 	for (i = 0; i < PACKETS; i++)
 		CHILD(dgram_send_addr(q.s, &iov, 1, &p.addr, peer_done, &q) ==
 		    0);
-	CHILD_UNTIL(q.n[EV_DONE] == PACKETS);
+	CHILD_UNTIL(l, q.n[EV_DONE] == PACKETS);
 	for (i = 0; i < PACKETS; i++)
 		CHILD(q.done[i] == 11);
 	child_closes(&q);
@@ -616,9 +504,9 @@ child_hears_all(const char *from)
 	size_t i;
 
 	q.hook = check_messages;
-	CHILD_UNTIL(q.n[EV_LISTENING] == 1);
+	CHILD_UNTIL(l, q.n[EV_LISTENING] == 1);
 	CHILD(write(to_parent, "L", 1) == 1);
-	CHILD_UNTIL(q.s == NULL);
+	CHILD_UNTIL(l, q.s == NULL);
 	CHILD(heard.n == COUNT(messages));
 	for (i = 0; i < COUNT(messages); i++) {
 		CHILD(heard_text(i, messages[i]));

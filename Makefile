@@ -81,7 +81,7 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush meta option unix stats abort \
 	table gai worker lookup resolve byname \
-	faults rules bsd model examples
+	faults rules input bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \
 	share old iotjs

@@ -544,13 +544,14 @@ BACKEND_TEST(behaviour, b37_to_the_wildcard)
 BACKEND_TEST(behaviour, b38_before_the_connect)
 {
 	struct dgram_addr stranger;
-	int fd, i;
+	uint32_t i;
+	int fd;
 
 	EACH_INET(type) {
 		scene_enter(backend, type, NULL, NULL);
 		fd = bare_socket(type, &stranger);
 		for (i = 0; i < 3; i++)
-			bare_send(fd, &sc.p.addr, (uint32_t)i);
+			bare_send(fd, &sc.p.addr, i);
 		OK(dgram_connect_addr(sc.p.s, &sc.to));
 		/* Not from here on. */
 		(void)sendto(fd, "late", 4, 0, &sc.p.addr.u.sa,

@@ -24,7 +24,7 @@ fail() {
 
 # suite::name of each test of these files.
 tests_of() {
-	sed -n -E 's/^(BACKEND_)?TEST\(([a-z0-9_]+), ([a-z0-9_]+)\).*/\2::\3/p' \
+	sed -n -E 's/^(BACKEND_)?TEST\(([A-Za-z0-9_]+), ([A-Za-z0-9_]+)\).*/\2::\3/p' \
 	    "$@" | sort
 }
 
@@ -41,7 +41,7 @@ uniq -d "$tmp/here" > "$tmp/out"
 
 awk -F '\t' '
 NF != 2 || $1 == "" || ($2 !~ /^none: ./ &&
-    $2 !~ /^[a-z0-9_]+::[a-z0-9_]+(, [a-z0-9_]+::[a-z0-9_]+)*$/)' \
+    $2 !~ /^[A-Za-z0-9_]+::[A-Za-z0-9_]+(, [A-Za-z0-9_]+::[A-Za-z0-9_]+)*$/)' \
     "$tmp/rows" > "$tmp/out"
 [ ! -s "$tmp/out" ] || fail "not the form of a row:" "$tmp/out"
 

@@ -100,8 +100,11 @@ BACKEND_TEST(behaviour, b01_disconnect)
 			OK(send_copy(&sc.p, 2, NULL));
 			OK(dgram_disconnect(sc.p.s));
 			OK(dgram_address(sc.p.s, &a));
-			cr_assert(dgram_addr_equal(&a, &before), "way %d: %s",
-			    way, host_of(&a));
+			/* A BSD forgets the host. */
+			cr_assert_eq(dgram_addr_port(&a),
+			    dgram_addr_port(&before), "way %d", way);
+			cr_assert(!ON_LINUX || dgram_addr_equal(&a, &before),
+			    "way %d: %s", way, host_of(&a));
 		}
 		hears = at(loopback(type), dgram_addr_port(&before));
 		bare_send(sc.fd, &hears, 3);

@@ -102,7 +102,8 @@ MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 	${MINI_MODEL}
 
 EXAMPLES =	echo unix_echo syslogd daemon dnsforward resolve lookup demo \
-	server multi_buffer connected broadcast syslog_send adopt workers
+	server multi_buffer connected broadcast syslog_send adopt workers \
+	abort
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
 # The loop inside of others' loops, embed_ and the name that pkg-config knows.
 EMBEDS =	embed_libevent embed_libuv

@@ -503,6 +503,29 @@ TEST(examples, workers)
 	close(fd);
 }
 
+/* Both are closed by the one call, and the program ends by itself. */
+TEST(examples, abort)
+{
+	struct dgram_addr own, to;
+	int fd = bare_socket(DGRAM_UDP4, &own), port, i;
+	char line[96] = "listening on port ";
+	struct program p;
+
+	START(&p, "abort", "0", "0");
+	for (i = 0; i < 2; i++) {
+		port = number_after(&p, line);
+		to = at("127.0.0.1", port);
+		tell(fd, &to, i == 0 ? "one" : "three");
+		says(&p, i == 0 ? "3 bytes from 127.0.0.1:" :
+		    "5 bytes from 127.0.0.1:");
+		snprintf(line, sizeof(line), "listening on port %d\n"
+		    "listening on port ", port);
+	}
+	ends_on_sigterm(&p);
+	HOLDS(strstr(p.text, "closed\nclosed\n") != NULL, "%s", p.text);
+	close(fd);
+}
+
 /* ---- names ---- */
 
 TEST(examples, resolve)

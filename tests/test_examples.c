@@ -433,7 +433,7 @@ TEST(examples, adopt_from_inetd)
 	ends_on_sigterm(&p);
 	/* It is ours again, and the next one begins with what waits. */
 	tell(fd, &to, "waits");
-	START(&p, "adopt", "0.05");
+	START(&p, "adopt", "1");
 	HOLDS(strcmp(hear(fd, NULL), "waits") == 0, "another answer");
 	ends_itself(&p);
 	HOLDS(p.n == 0, "%s", p.text);

@@ -64,7 +64,7 @@ Q =	${Q_${V}}
 
 OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/cmsg.o \
-	${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
+	${O}/core/ifaddr.o ${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
 	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/kqueue.o \
 	${O}/poll/poll.o \
 	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \

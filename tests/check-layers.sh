@@ -61,7 +61,7 @@ grep -HoE '^[ 	]*#[ 	]*include[ 	]*"[^"]*"' $files |
 function rank(f) {
 	if (f == "dgram.h")
 		return 0
-	if (f ~ /core\/(plat|list|heap|mem|os|mmsg|cmsg|addr|format|err)\.[ch]$/)
+	if (f ~ /core\/(plat|list|heap|mem|os|ifaddr|mmsg|cmsg|addr|format|err)\.[ch]$/)
 		return 0
 	if (f ~ /^(src\/)?poll\//)
 		return 1
@@ -138,6 +138,12 @@ calls="$calls|clock_gettime|lstat|unlink|eventfd|pipe|pipe2"
 found=$(strip $(printf '%s\n' "$files" | grep -v '^src/core/os\.c$') |
     grep -E "(^|[^A-Za-z0-9_.>])($calls)\(") &&
 	fail "system call that belongs in core/os.c:
+$found"
+
+# shellcheck disable=SC2046
+found=$(strip $(printf '%s\n' "$files" | grep -v '^src/core/ifaddr\.c$') |
+    grep -E "(^|[^A-Za-z0-9_.>])(get|free)ifaddrs\(") &&
+	fail "interfaces are asked for in core/ifaddr.c:
 $found"
 
 # Waiting is for the backends.

@@ -3,10 +3,10 @@
 #
 # check-static.sh outdir: shows what a small static daemon pays.  A program of
 # by-address calls, linked statically, runs and holds neither getaddrinfo nor
-# pthread_create.  With musl-gcc the echo daemon, built for size and stripped,
-# is at most 48 KiB; and a program of calls by name runs and tells what these
-# add to it.  CC, CPPFLAGS, CFLAGS, LDFLAGS and MAKE are those of the
-# build; SIZE_CFLAGS and SIZE_LDFLAGS those of the small daemon.
+# pthread_create nor what asks for interfaces.  With musl-gcc the echo daemon,
+# built for size and stripped, is at most 48 KiB; and a program of calls by name
+# runs and tells what these add to it.  CC, CPPFLAGS, CFLAGS, LDFLAGS and MAKE are
+# those of the build; SIZE_CFLAGS and SIZE_LDFLAGS those of the small daemon.
 set -u
 
 out=$1
@@ -29,7 +29,7 @@ fi
 
 link tests/static.c "$out/static/static" || exit 1
 "${NM:-nm}" "$out/static/static" > "$out/static/symbols" || exit 1
-if grep -E '[ _@](getaddrinfo|pthread_create)(@|$)' "$out/static/symbols" >&2
+if grep -E '[ _@](getaddrinfo|pthread_create|dgi_os_interfaces)(@|$)' "$out/static/symbols" >&2
 then
 	echo "check-static: linked into a program of by-address calls" >&2
 	exit 1

@@ -229,6 +229,14 @@ f_now(const struct dgi_os *os)
 }
 
 static int
+f_interfaces(const struct dgi_os *os, dgi_interface_fn *fn, void *arg)
+{
+	int v = verdict(os, FAULT_INTERFACES, -1);
+
+	return v < 0 ? v : dgi_os_interfaces(os, fn, arg);
+}
+
+static int
 f_lstat(const struct dgi_os *os, const char *path, struct stat *st)
 {
 	int v = verdict(os, FAULT_LSTAT, -1);
@@ -317,6 +325,7 @@ fault_init(struct fault_os *f)
 	f->os.recvmmsg = f_recvmmsg;
 	f->os.sendmmsg = f_sendmmsg;
 	f->os.now = f_now;
+	f->os.interfaces = f_interfaces;
 	f->os.lstat = f_lstat;
 	f->os.unlink = f_unlink;
 	f->os.event_open = f_event_open;

@@ -1141,6 +1141,13 @@ os_if_nametoindex(const struct dgi_os *os, const char *name)
 }
 
 static int
+os_interfaces(const struct dgi_os *os, dgi_interface_fn *fn, void *arg)
+{
+	(void)os, (void)fn, (void)arg;
+	return 0;
+}
+
+static int
 os_lstat(const struct dgi_os *os, const char *path, struct stat *st)
 {
 	struct dgram_addr a;
@@ -1410,6 +1417,7 @@ static const struct dgi_os table = {
 	.sendmmsg = os_sendmmsg,
 	.now = os_now,
 	.if_nametoindex = os_if_nametoindex,
+	.interfaces = os_interfaces,
 	.lstat = os_lstat,
 	.unlink = os_unlink,
 	.event_open = os_event_open,

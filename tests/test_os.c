@@ -404,6 +404,57 @@ TEST(os, interfaces)
 	if_freenameindex(all);
 }
 
+struct told {
+	unsigned index;
+	int links, addrs, stop;		/* of it; what ends it */
+	bool loopback;
+};
+
+static int
+tell(unsigned index, const struct sockaddr *sa, void *arg)
+{
+	struct told *t = arg;
+	struct sockaddr_in in;
+
+	if (sa != NULL)
+		cr_assert(sa->sa_family == AF_INET ||
+		    sa->sa_family == AF_INET6);
+	if (index != t->index)
+		return 0;
+	t->links += sa == NULL;
+	t->addrs += sa != NULL;
+	if (sa != NULL && sa->sa_family == AF_INET) {
+		memcpy(&in, sa, sizeof(in));
+		t->loopback |= in.sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+	}
+	return t->stop;
+}
+
+/* Each interface once, and its addresses. */
+TEST(os, interfaces_and_addresses)
+{
+	const struct dgi_os *os = &dgi_os_real;
+	struct if_nameindex *all = if_nameindex(), *i;
+	bool loopback = false;
+
+	cr_assert(all != NULL);
+	for (i = all; i->if_index != 0; i++) {
+		struct told t = { .index = i->if_index };
+
+		errno = 12345;
+		cr_assert_eq(dgi_os_interfaces(os, tell, &t), 0);
+		cr_assert_eq(errno, 12345);
+		cr_assert_eq(t.links, 1, "%s: %d", i->if_name, t.links);
+		loopback |= t.loopback;
+		t.links = t.addrs = 0;
+		t.stop = 7;
+		cr_assert_eq(dgi_os_interfaces(os, tell, &t), 7);
+		cr_assert_eq(t.links + t.addrs, 1);
+	}
+	cr_assert(loopback, "127.0.0.1 is nobody's");
+	if_freenameindex(all);
+}
+
 /* However often it was signalled, one clear makes it quiet. */
 TEST(os, events)
 {

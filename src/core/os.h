@@ -27,6 +27,13 @@
 
 #include <stdint.h>
 
+/*
+ * Told of each interface, once, with NULL, and of each of its addresses of IPv4
+ * and IPv6.  Unless it returns 0 that is the end.
+ */
+typedef int	dgi_interface_fn(unsigned index, const struct sockaddr *,
+		    void *arg);
+
 /* An element of a batch, on systems with or without recvmmsg(2). */
 #if DGI_HAVE_MMSG
 #define dgi_mmsg mmsghdr
@@ -75,6 +82,12 @@ struct dgi_os {
 	/* 0 if there is no such interface. */
 	unsigned (*if_nametoindex)(const struct dgi_os *, const char *name);
 
+	/*
+	 * What fn returned last, or 0.  NULL: dgi_os_interfaces(), so that a
+	 * program without multicast is not linked with getifaddrs(3).
+	 */
+	int (*interfaces)(const struct dgi_os *, dgi_interface_fn *, void *arg);
+
 	/* Paths of AF_UNIX sockets. */
 	int (*lstat)(const struct dgi_os *, const char *path, struct stat *);
 	int (*unlink)(const struct dgi_os *, const char *path);
@@ -91,5 +104,6 @@ struct dgi_os {
 
 /* The real ones. */
 extern const struct dgi_os	dgi_os_real;
+int	dgi_os_interfaces(const struct dgi_os *, dgi_interface_fn *, void *arg);
 
 #endif

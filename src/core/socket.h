@@ -184,8 +184,20 @@ void	dgi_state_set_common(struct dgram_socket *);
 void	dgi_state_abandon(struct dgram_socket *);
 /* Ends the operations of higher layers. */
 void	dgi_state_cancel_ops(struct dgram_socket *, int status);
+/*
+ * Binds an UNBOUND one to the wildcard and a port of the kernel's choice;
+ * AF_UNIX: without a name.  prepare(), unless NULL, is called between the making
+ * of the descriptor and bind(2).  If it or anything behind it fails, all is as it
+ * was, but what it did to a descriptor that was there before.
+ */
+int	dgi_state_bind(struct dgram_socket *, int (*prepare)(
+	    struct dgram_socket *, void *arg), void *arg);
 /* A bound socket, by an implicit bind if need be, or one that is binding. */
-int	dgi_state_ready_to_send(struct dgram_socket *);
+static inline int
+dgi_state_ready_to_send(struct dgram_socket *s)
+{
+	return s->state == DGI_UNBOUND ? dgi_state_bind(s, NULL, NULL) : 0;
+}
 /* May datagrams be given to the kernel? */
 static inline bool
 dgi_state_can_send(const struct dgram_socket *s)

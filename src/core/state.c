@@ -130,9 +130,19 @@ bound(struct dgram_socket *s)
 	dgi_addr_trim(&s->local);
 }
 
-/* The kernel's part of a bind; addr NULL: a descriptor without a name. */
+/* What is to be done to a descriptor before bind(2). */
+struct prepare {
+	int (*fn)(struct dgram_socket *, void *arg);
+	void *arg;
+};
+
+/*
+ * The kernel's part of a bind; addr NULL: a descriptor without a name; prepare
+ * NULL: nothing.
+ */
 static int
-kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr)
+kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr,
+    const struct prepare *prepare)
 {
 	const struct dgi_os *os = s->loop->os;
 	bool created = s->fd < 0;
@@ -148,7 +158,9 @@ kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr)
 		if (r < 0)
 			return r;
 	}
-	if (addr != NULL)
+	if (prepare != NULL)
+		r = prepare->fn(s, prepare->arg);
+	if (r == 0 && addr != NULL)
 		r = os->bind(os, s->fd, &addr->u.sa, (socklen_t)len);
 	if (r == 0) {
 		bound(s);
@@ -208,11 +220,12 @@ settle_bind(struct dgram_socket *s, int status)
 }
 
 static int
-end_bind(struct dgram_socket *s, const struct dgram_addr *addr)
+end_bind(struct dgram_socket *s, const struct dgram_addr *addr,
+    const struct prepare *prepare)
 {
 	int r;
 
-	r = kernel_bind(s, addr);
+	r = kernel_bind(s, addr, prepare);
 	if (s->state != DGI_CLOSED)
 		settle_bind(s, r);
 	return r;
@@ -227,7 +240,7 @@ dgram_bind_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 		return -EINVAL;
 	/* Without a name so far: it may still get one, in any state. */
 	if (dgi_state_can_send(s) && !s->receives) {
-		r = kernel_bind(s, addr);
+		r = kernel_bind(s, addr, NULL);
 		if (r == 0) {
 			dgi_socket_changed(s);
 			dgi_socket_owe(s, DGI_OWES_LISTENING);
@@ -241,28 +254,22 @@ dgram_bind_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 	if (r < 0)
 		return r;
 	dgi_state_move(s, DGI_BIND);
-	return end_bind(s, addr);
+	return end_bind(s, addr, NULL);
 }
 
-/* To the wildcard and a port of the kernel's choice; AF_UNIX: no name. */
-static int
-bind_implicitly(struct dgram_socket *s)
+int
+dgi_state_bind(struct dgram_socket *s, int (*prepare)(struct dgram_socket *,
+    void *arg), void *arg)
 {
+	const struct prepare p = { .fn = prepare, .arg = arg };
+	const struct prepare *first = prepare == NULL ? NULL : &p;
 	struct dgram_addr any;
 
 	dgi_state_move(s, DGI_BIND);
 	if (s->type == DGRAM_UNIX)
-		return end_bind(s, NULL);
+		return end_bind(s, NULL, first);
 	dgi_addr_wildcard(&any, s->family);
-	return end_bind(s, &any);
-}
-
-int
-dgi_state_ready_to_send(struct dgram_socket *s)
-{
-	if (s->state == DGI_UNBOUND)
-		return bind_implicitly(s);
-	return 0;
+	return end_bind(s, &any, first);
 }
 
 int
@@ -442,7 +449,7 @@ dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
 {
 	dgi_list_remove(&op->link);
 	if (status == 0)
-		status = kernel_bind(s, addr);
+		status = kernel_bind(s, addr, NULL);
 	/* By configure(). */
 	if (s->state == DGI_CLOSED)
 		return -ECANCELED;

@@ -380,7 +380,8 @@ struct dgram_options {
 			way: close and pause are looked at after each */
 	unsigned want;		/* DGRAM_LOCAL | _TTL | _TOS | _TIME |
 			_NO_REMOTE; -ENOTSUP: not here, at open or at bind */
-	const char *device;	/* bound to this interface before the address */
+	const char *device;	/* bound to this interface before the address;
+			as reuse_: not with DGRAM_UNIX, -ENOTSUP */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
 			bind(2), inside the call that binds; < 0 fails it */
 	dgram_lookup_fn *lookup;	/* instead of getaddrinfo(3), for names;

@@ -205,7 +205,7 @@ choose_options(struct model *m, struct m_socket *ms, struct dgram_options *o,
 
 	memset(o, 0, sizeof(*o));
 	o->type = (enum dgram_type)ms->type;
-	o->reuse_addr = m_percent(m, 30);
+	o->reuse_addr = m_percent(m, 30) && o->type != DGRAM_UNIX;
 	o->send_queue_count = m_percent(m, 60) ? 0 : counts[m_below(m, 6)];
 	o->send_queue_bytes = m_percent(m, 60) ? 0 : bytes[m_below(m, 5)];
 	o->messages_per_call = m_percent(m, 80) ? 0 : 1 + m_below(m, 3);
@@ -337,6 +337,7 @@ do_open_fd(struct model *m)
 		return;
 	o.type = (enum dgram_type)(wrong ? other_type(m, ms->type) :
 	    m_percent(m, 50) ? 0 : ms->type);
+	o.reuse_addr = o.reuse_addr && o.type != DGRAM_UNIX;
 	m_enter(m, NULL);
 	r = dgram_open_fd(m->l, &o, fd, &s);
 	m_leave(m, "open fd", NULL, (int)ms->slot, r);

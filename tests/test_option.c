@@ -321,6 +321,23 @@ BACKEND_TEST(option, device)
 #endif
 }
 
+/* Of IP: not taken where they would do nothing. */
+TEST(option, not_of_paths)
+{
+	const struct dgram_options bad[] = {
+		{ .type = DGRAM_UNIX, .device = "lo" },
+		{ .type = DGRAM_UNIX, .reuse_addr = true },
+		{ .type = DGRAM_UNIX, .reuse_port = true },
+	};
+	struct dgram_loop *l = test_loop(NULL);
+	struct dgram_socket *s;
+	size_t i;
+
+	for (i = 0; i < COUNT(bad); i++)
+		CHECK(dgram_open(l, &bad[i], &s), -ENOTSUP);
+	free_loop(l);
+}
+
 static int hook_fd, hook_calls, hook_result;
 static bool hook_bound;
 

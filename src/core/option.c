@@ -86,6 +86,9 @@ dgi_option_check(const struct dgram_options *o)
 		return -ENOTSUP;
 	if (o->device != NULL && !DGI_HAVE_BINDTODEVICE && !DGI_HAVE_BOUND_IF)
 		return -ENOTSUP;
+	if (o->type == DGRAM_UNIX &&
+	    (o->reuse_addr || o->reuse_port || o->device != NULL))
+		return -ENOTSUP;
 	return 0;
 }
 

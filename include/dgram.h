@@ -534,6 +534,8 @@ int	dgram_remote_address(const struct dgram_socket *, struct dgram_addr *);
 int	dgram_set_broadcast(struct dgram_socket *, int on);
 int	dgram_set_ttl(struct dgram_socket *, int ttl);	/* 1 to 255 */
 int	dgram_set_tos(struct dgram_socket *, int tos);	/* 0 to 255 */
+/* -ENOTSUP: not on this system.  NULL or "": to none any more.  -ENODEV. */
+int	dgram_bind_to_device(struct dgram_socket *, const char *ifname);
 /* Bytes; 0 changes nothing.  Linux grants twice what is asked. */
 int	dgram_set_recv_buffer_size(struct dgram_socket *, int);
 int	dgram_get_recv_buffer_size(const struct dgram_socket *);

@@ -4,8 +4,9 @@
  * Options of the kernel, asked of the descriptor itself.
  */
 
-#include "sockets.h"
+#include "netns.h"
 
+#include <net/if.h>
 #include <netinet/ip.h>
 
 static int
@@ -318,6 +319,68 @@ BACKEND_TEST(option, device)
 #else
 	(void)backend;
 	cr_skip_test("SO_BINDTODEVICE is Linux's");
+#endif
+}
+
+#if DGI_HAVE_BINDTODEVICE
+static void
+is_on(const struct peer *p, const char *device)
+{
+	char name[IF_NAMESIZE] = "";
+	socklen_t len = sizeof(name);
+
+	cr_assert_eq(getsockopt(p->s->fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+	    &len), 0);
+	MUST(strcmp(name, device) == 0, "%s, not %s", name, device);
+}
+#endif
+
+/* Later, and to another: what comes by that is heard, and nothing else. */
+BACKEND_TEST(option, device_later)
+{
+#if DGI_HAVE_BINDTODEVICE && HAVE_NETNS
+	static struct peer in, out;
+	struct dgram_loop *l;
+	struct dgram_addr any, to;
+
+	netns_enter();
+	l = test_loop(backend);
+	peer_open(&in, l, DGRAM_UDP4, NULL);
+	CHECK(dgram_bind_to_device(in.s, "d1"), -EBADF);
+	dgi_addr_wildcard(&any, AF_INET);
+	OK(dgram_bind_addr(in.s, &any));
+	OK(dgram_address(in.s, &any));
+	OK(dgram_addr_parse(&to, "127.0.0.1", dgram_addr_port(&any)));
+	peer_open_bound(&out, l, DGRAM_UDP4, NULL);
+	if (test_emulated())
+		cr_skip_test("user-mode emulation does not tell the device");
+	OK(dgram_bind_to_device(in.s, "d1"));
+	is_on(&in, "d1");
+	CHECK(dgram_bind_to_device(in.s, "none9"), -ENODEV);
+	/* The kernel would cut it. */
+	netns_run("ip link add fifteen-letters type veth peer name x");
+	CHECK(dgram_bind_to_device(in.s, "fifteen-letters!"), -ENODEV);
+	is_on(&in, "d1");
+	ACCEPT(send_copy(&out, 1, &to));
+	turns(l, 3);
+	OK(dgram_bind_to_device(in.s, "lo"));
+	ACCEPT(send_copy(&out, 2, &to));
+	RUN_UNTIL(l, in.got > 0);
+	OK(dgram_bind_to_device(in.s, "d0"));
+	OK(dgram_bind_to_device(in.s, NULL));
+	is_on(&in, "");
+	ACCEPT(send_copy(&out, 3, &to));
+	RUN_UNTIL(l, in.got > 1);
+	OK(dgram_bind_to_device(in.s, "d0"));
+	OK(dgram_bind_to_device(in.s, ""));
+	is_on(&in, "");
+	turns(l, 3);
+	MUST(in.got == 2 && in.seq[0] == 2 && in.seq[1] == 3, "%zu: %u",
+	    in.got, in.seq[0]);
+	free_loop(l);
+#else
+	(void)backend;
+	cr_skip_test("no SO_BINDTODEVICE, or no interfaces to have it");
 #endif
 }
 

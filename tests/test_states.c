@@ -20,6 +20,8 @@
 
 #include "story.h"
 
+#include <net/if.h>
+
 enum state { UNBOUND, ADOPTED, BINDING, TO_CONNECT, BOUND, CONNECTING,
 	CONNECTED, NAMELESS, NAMELESS_CONNECTED, LOOKS_UP, ENDS_BINDING,
 	ENDS_BOUND, ENDS_CONNECTING, ENDS_CONNECTED, ENDS_LOOKUP, CLOSED,
@@ -730,6 +732,24 @@ c_queue_count(struct dgram_socket *s)
 	return (int)dgram_get_send_queue_count(s);
 }
 
+static const char *
+lo(void)
+{
+	return if_nametoindex("lo") != 0 ? "lo" : "lo0";
+}
+
+static int
+c_device(struct dgram_socket *s)
+{
+	return CALL(dgram_bind_to_device(s, lo()));
+}
+
+#if DGI_HAVE_BINDTODEVICE || DGI_HAVE_BOUND_IF
+#define OF_DEVICE	0
+#else
+#define OF_DEVICE	-ENOTSUP
+#endif
+
 /* What waits, by the ledger. */
 static int
 c_stats(struct dgram_socket *s)
@@ -1044,6 +1064,10 @@ static const struct row {
 	ROW(dgram_set_ttl, c_ttl, UNIX, 0, OF_DESCRIPTOR(-ENOTSUP)),
 	ROW(dgram_set_tos, c_tos, INET, 0, OF_DESCRIPTOR(0)),
 	ROW(dgram_set_tos, c_tos, UNIX, 0, OF_DESCRIPTOR(-ENOTSUP)),
+	ROW(dgram_bind_to_device, c_device, INET, 0,
+	    OF_DESCRIPTOR(OF_DEVICE)),
+	ROW(dgram_bind_to_device, c_device, UNIX, 0,
+	    OF_DESCRIPTOR(-ENOTSUP)),
 	ROW(dgram_set_recv_buffer_size, c_set_recv_buffer, ANY, 0,
 	    OF_DESCRIPTOR(0)),
 	ROW(dgram_get_recv_buffer_size, c_get_recv_buffer, ANY, 0,

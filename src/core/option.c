@@ -114,6 +114,7 @@ set_reuse(const struct dgram_socket *s)
 	return r;
 }
 
+/* "": to none any more. */
 static int
 set_device(const struct dgram_socket *s, const char *name)
 {
@@ -124,10 +125,13 @@ set_device(const struct dgram_socket *s, const char *name)
 	return s->loop->os->setsockopt(s->loop->os, s->fd, SOL_SOCKET,
 	    SO_BINDTODEVICE, name, (socklen_t)strlen(name));
 #elif DGI_HAVE_BOUND_IF
-	unsigned index = s->loop->os->if_nametoindex(s->loop->os, name);
+	unsigned index = 0;
 
-	if (index == 0)
-		return -ENODEV;
+	if (*name != '\0') {
+		index = s->loop->os->if_nametoindex(s->loop->os, name);
+		if (index == 0)
+			return -ENODEV;
+	}
 	return s->type == DGRAM_UDP6 ?
 	    set_int(s, IPPROTO_IPV6, IPV6_BOUND_IF, (int)index) :
 	    set_int(s, IPPROTO_IP, IP_BOUND_IF, (int)index);
@@ -194,21 +198,24 @@ dgi_option_apply(struct dgram_socket *s)
 	return r;
 }
 
-/* Whether there is a descriptor to ask or tell. */
-static int
-check(const struct dgram_socket *s)
-{
-	int r = dgi_socket_check(s);
-
-	return r == 0 && s->fd < 0 ? -EBADF : r;
-}
-
 int
 dgram_set_broadcast(struct dgram_socket *s, int on)
 {
-	int r = check(s);
+	int r = dgi_socket_check_fd(s);
 
 	return r < 0 ? r : set_int(s, SOL_SOCKET, SO_BROADCAST, on != 0);
+}
+
+int
+dgram_bind_to_device(struct dgram_socket *s, const char *ifname)
+{
+	int r = dgi_socket_check_fd(s);
+
+	if (r < 0)
+		return r;
+	if (s->type == DGRAM_UNIX)
+		return -ENOTSUP;
+	return set_device(s, ifname == NULL ? "" : ifname);
 }
 
 /* One of IPv4 and one of IPv6, on the levels that the socket speaks. */
@@ -231,7 +238,7 @@ set_both(const struct dgram_socket *s, int name4, int name6, int v)
 int
 dgram_set_ttl(struct dgram_socket *s, int ttl)
 {
-	int r = check(s);
+	int r = dgi_socket_check_fd(s);
 
 	if (r < 0)
 		return r;
@@ -243,7 +250,7 @@ dgram_set_ttl(struct dgram_socket *s, int ttl)
 int
 dgram_set_tos(struct dgram_socket *s, int tos)
 {
-	int r = check(s);
+	int r = dgi_socket_check_fd(s);
 
 	if (r < 0)
 		return r;
@@ -255,7 +262,7 @@ dgram_set_tos(struct dgram_socket *s, int tos)
 static int
 set_buffer(struct dgram_socket *s, int name, int size)
 {
-	int r = check(s);
+	int r = dgi_socket_check_fd(s);
 
 	if (r < 0)
 		return r;
@@ -267,7 +274,7 @@ set_buffer(struct dgram_socket *s, int name, int size)
 static int
 get_buffer(const struct dgram_socket *s, int name)
 {
-	int r = check(s);
+	int r = dgi_socket_check_fd(s);
 
 	return r < 0 ? r : get_int(s, SOL_SOCKET, name);
 }

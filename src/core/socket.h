@@ -216,6 +216,15 @@ dgi_socket_check(const struct dgram_socket *s)
 	return s->state == DGI_CLOSED ? DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING : 0;
 }
 
+/* What setters and getters of the descriptor look at. */
+static inline int
+dgi_socket_check_fd(const struct dgram_socket *s)
+{
+	int r = dgi_socket_check(s);
+
+	return r == 0 && s->fd < 0 ? -EBADF : r;
+}
+
 /* Is it read, now?  Callbacks change that. */
 static inline bool
 dgi_socket_reads(const struct dgram_socket *s)

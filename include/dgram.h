@@ -536,6 +536,37 @@ int	dgram_set_ttl(struct dgram_socket *, int ttl);	/* 1 to 255 */
 int	dgram_set_tos(struct dgram_socket *, int tos);	/* 0 to 255 */
 /* -ENOTSUP: not on this system.  NULL or "": to none any more.  -ENODEV. */
 int	dgram_bind_to_device(struct dgram_socket *, const char *ifname);
+
+/*
+ * Multicast, dgram_multicast(3).  interface: NULL, "0.0.0.0" or "::" (the system
+ * picks), the address or the name of one, its number, "::%zone".
+ */
+int	dgram_set_multicast_ttl(struct dgram_socket *, int ttl); /* 0 to 255 */
+int	dgram_set_multicast_loopback(struct dgram_socket *, int on);
+/* For what is sent.  -EADDRNOTAVAIL, -EINVAL, -ENODEV, -ENOPROTOOPT. */
+int	dgram_set_multicast_interface(struct dgram_socket *,
+	    const char *interface);
+/*
+ * To hear a group on one interface, or, with "*", on all that there are now.
+ * add binds an unbound socket as a send does; -EADDRINUSE: joined already.
+ * -EINVAL: no group, or of another family than interface; -ENODEV: there is no
+ * such interface; -EADDRNOTAVAIL: not joined; -ENOBUFS: too many; -ENOMEM.
+ */
+int	dgram_add_membership(struct dgram_socket *, const char *group,
+	    const char *interface);
+int	dgram_drop_membership(struct dgram_socket *, const char *group,
+	    const char *interface);
+/* The same, from one source only; -EADDRNOTAVAIL: joined already. */
+int	dgram_add_source_specific_membership(struct dgram_socket *,
+	    const char *source, const char *group, const char *interface);
+int	dgram_drop_source_specific_membership(struct dgram_socket *,
+	    const char *source, const char *group, const char *interface);
+/*
+ * Leaves and joins all of them again, when interfaces have come, gone or changed.
+ * All are tried; 0 or the first error.  What failed is tried again the next time.
+ */
+int	dgram_refresh_memberships(struct dgram_socket *);
+
 /* Bytes; 0 changes nothing.  Linux grants twice what is asked. */
 int	dgram_set_recv_buffer_size(struct dgram_socket *, int);
 int	dgram_get_recv_buffer_size(const struct dgram_socket *);

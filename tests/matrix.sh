@@ -197,13 +197,13 @@ armv7)
 bsd)
 	# Not those of addresses and metadata: they ask this system's headers.
 	TESTS="mem mmsg poller kqueue arena loop timer watch wake threads embed \
-fork socket state adopt access states recv send queue flush option unix stats abort \
-faults rules input bsd"
+fork socket state adopt access states recv send queue flush option mcast unix stats \
+abort faults rules input bsd"
 	facts=-DDGT_BSD=1
 	for fact in EPOLL POLLRDHUP EVENTFD TRUE_LENGTH ERRQUEUE ABSTRACT \
 	    EMPTY_NAME MEMINFO FORGETFUL_DISCONNECT MULTICAST_ALL \
 	    BINDTODEVICE REUSEPORT_BALANCED SO_PROTOCOL TIMESTAMPNS ENONET \
-	    RECVTOS SEND_TTL SEND_TOS NOHUGEPAGE; do
+	    RECVTOS SEND_TTL SEND_TOS NOHUGEPAGE MREQN SOURCE_GROUP; do
 		facts="$facts -DDGI_HAVE_$fact=0"
 	done
 	facts="$facts -DDGI_HAVE_REUSEADDR_IS_REUSEPORT=1"

@@ -732,10 +732,73 @@ c_queue_count(struct dgram_socket *s)
 	return (int)dgram_get_send_queue_count(s);
 }
 
+/* ---- multicast ---- */
+
 static const char *
 lo(void)
 {
 	return if_nametoindex("lo") != 0 ? "lo" : "lo0";
+}
+
+static const char *
+group(void)
+{
+	return sc.type == DGRAM_UDP6 ? "ff05::7:7" : "224.7.7.7";
+}
+
+static int
+c_multicast_ttl(struct dgram_socket *s)
+{
+	return CALL(dgram_set_multicast_ttl(s, 9));
+}
+
+static int
+c_multicast_loopback(struct dgram_socket *s)
+{
+	return CALL(dgram_set_multicast_loopback(s, 0));
+}
+
+static int
+c_multicast_interface(struct dgram_socket *s)
+{
+	return CALL(dgram_set_multicast_interface(s, lo()));
+}
+
+static int
+c_add_membership(struct dgram_socket *s)
+{
+	return CALL(dgram_add_membership(s, group(), lo()));
+}
+
+static int
+c_drop_membership(struct dgram_socket *s)
+{
+	return CALL(dgram_drop_membership(s, group(), lo()));
+}
+
+/* User-mode emulation does not pass the options of sources. */
+static int
+c_add_source(struct dgram_socket *s)
+{
+	if (test_emulated())
+		return c_add_membership(s);
+	return CALL(dgram_add_source_specific_membership(s,
+	    sc.type == DGRAM_UDP6 ? "::1" : "127.0.0.1", group(), lo()));
+}
+
+static int
+c_drop_source(struct dgram_socket *s)
+{
+	if (test_emulated())
+		return c_drop_membership(s);
+	return CALL(dgram_drop_source_specific_membership(s,
+	    sc.type == DGRAM_UDP6 ? "::1" : "127.0.0.1", group(), lo()));
+}
+
+static int
+c_refresh(struct dgram_socket *s)
+{
+	return CALL(dgram_refresh_memberships(s));
 }
 
 static int
@@ -744,6 +807,11 @@ c_device(struct dgram_socket *s)
 	return CALL(dgram_bind_to_device(s, lo()));
 }
 
+#if DGI_HAVE_SOURCE_GROUP
+#define OF_SOURCES(...)	__VA_ARGS__
+#else
+#define OF_SOURCES(...)	EACH_LIVE_STATE(-ENOTSUP)
+#endif
 #if DGI_HAVE_BINDTODEVICE || DGI_HAVE_BOUND_IF
 #define OF_DEVICE	0
 #else
@@ -788,6 +856,15 @@ struct cell {
 #else
 #define PAST_THE_PEER	"s:EISCONN X e"
 #endif
+/* It binds. */
+#define JOIN								\
+	{ 0, TO_B, "L |" }, { 0, TO_B, "L |" }, TWO(-EBADF), THREE(0),	\
+	TWO(0), NO(0), NO(-EBADF), TWO(0), TWO(0), DEAD(NOT_RUNNING)
+/* There is none. */
+#define LEAVE								\
+	TWO(-EADDRNOTAVAIL), TWO(-EBADF), THREE(-EADDRNOTAVAIL),	\
+	THREE(-EADDRNOTAVAIL), NO(-EBADF), TWO(-EADDRNOTAVAIL),		\
+	TWO(-EADDRNOTAVAIL), DEAD(NOT_RUNNING)
 /* Where setters and getters of the descriptor have none. */
 #define OF_DESCRIPTOR(there)						\
 	NO(-EBADF), NO(there), TWO(-EBADF), THREE(there), THREE(there),	\
@@ -1064,6 +1141,35 @@ static const struct row {
 	ROW(dgram_set_ttl, c_ttl, UNIX, 0, OF_DESCRIPTOR(-ENOTSUP)),
 	ROW(dgram_set_tos, c_tos, INET, 0, OF_DESCRIPTOR(0)),
 	ROW(dgram_set_tos, c_tos, UNIX, 0, OF_DESCRIPTOR(-ENOTSUP)),
+	ROW(dgram_set_multicast_ttl, c_multicast_ttl, INET, 0,
+	    OF_DESCRIPTOR(0)),
+	ROW(dgram_set_multicast_ttl, c_multicast_ttl, UNIX, 0,
+	    OF_DESCRIPTOR(-ENOTSUP)),
+	ROW(dgram_set_multicast_loopback, c_multicast_loopback, INET, 0,
+	    OF_DESCRIPTOR(0)),
+	ROW(dgram_set_multicast_loopback, c_multicast_loopback, UNIX, 0,
+	    OF_DESCRIPTOR(-ENOTSUP)),
+	ROW(dgram_set_multicast_interface, c_multicast_interface, INET, 0,
+	    OF_DESCRIPTOR(0)),
+	ROW(dgram_set_multicast_interface, c_multicast_interface, UNIX, 0,
+	    OF_DESCRIPTOR(-ENOTSUP)),
+	ROW(dgram_add_membership, c_add_membership, INET, 0, JOIN),
+	ROW(dgram_add_membership, c_add_membership, UNIX, 0,
+	    EACH_LIVE_STATE(-ENOTSUP)),
+	ROW(dgram_drop_membership, c_drop_membership, INET, 0, LEAVE),
+	ROW(dgram_drop_membership, c_drop_membership, UNIX, 0,
+	    EACH_LIVE_STATE(-ENOTSUP)),
+	ROW(dgram_add_source_specific_membership, c_add_source, INET, 0,
+	    OF_SOURCES(JOIN)),
+	ROW(dgram_add_source_specific_membership, c_add_source, UNIX, 0,
+	    EACH_LIVE_STATE(-ENOTSUP)),
+	ROW(dgram_drop_source_specific_membership, c_drop_source, INET, 0,
+	    OF_SOURCES(LEAVE)),
+	ROW(dgram_drop_source_specific_membership, c_drop_source, UNIX, 0,
+	    EACH_LIVE_STATE(-ENOTSUP)),
+	ROW(dgram_refresh_memberships, c_refresh, INET, 0, OF_DESCRIPTOR(0)),
+	ROW(dgram_refresh_memberships, c_refresh, UNIX, 0,
+	    EACH_LIVE_STATE(-ENOTSUP)),
 	ROW(dgram_bind_to_device, c_device, INET, 0,
 	    OF_DESCRIPTOR(OF_DEVICE)),
 	ROW(dgram_bind_to_device, c_device, UNIX, 0,

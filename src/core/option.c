@@ -218,6 +218,18 @@ dgram_bind_to_device(struct dgram_socket *s, const char *ifname)
 	return set_device(s, ifname == NULL ? "" : ifname);
 }
 
+/* BSDs have bytes where multicast of IPv4 is concerned; Linux takes both. */
+static int
+set_ip(const struct dgram_socket *s, int name, int v)
+{
+	unsigned char byte = (unsigned char)v;
+
+	if (name != IP_MULTICAST_TTL && name != IP_MULTICAST_LOOP)
+		return set_int(s, IPPROTO_IP, name, v);
+	return s->loop->os->setsockopt(s->loop->os, s->fd, IPPROTO_IP, name,
+	    &byte, sizeof(byte));
+}
+
 /* One of IPv4 and one of IPv6, on the levels that the socket speaks. */
 static int
 set_both(const struct dgram_socket *s, int name4, int name6, int v)
@@ -227,11 +239,11 @@ set_both(const struct dgram_socket *s, int name4, int name6, int v)
 	if (s->type == DGRAM_UNIX)
 		return -ENOTSUP;
 	if (s->type == DGRAM_UDP4)
-		return set_int(s, IPPROTO_IP, name4, v);
+		return set_ip(s, name4, v);
 	r = set_int(s, IPPROTO_IPV6, name6, v);
 	/* For traffic to mapped addresses; BSDs refuse it on IPv6. */
 	if (r == 0 && !s->options.ipv6_only)
-		(void)set_int(s, IPPROTO_IP, name4, v);
+		(void)set_ip(s, name4, v);
 	return r;
 }
 
@@ -257,6 +269,28 @@ dgram_set_tos(struct dgram_socket *s, int tos)
 	if (tos < 0 || tos > 255)
 		return -EINVAL;
 	return set_both(s, IP_TOS, IPV6_TCLASS, tos);
+}
+
+int
+dgram_set_multicast_ttl(struct dgram_socket *s, int ttl)
+{
+	int r = dgi_socket_check_fd(s);
+
+	if (r < 0)
+		return r;
+	if (ttl < 0 || ttl > 255)
+		return -EINVAL;
+	return set_both(s, IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS, ttl);
+}
+
+int
+dgram_set_multicast_loopback(struct dgram_socket *s, int on)
+{
+	int r = dgi_socket_check_fd(s);
+
+	if (r < 0)
+		return r;
+	return set_both(s, IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP, on != 0);
 }
 
 static int

@@ -281,6 +281,20 @@
 #define DGI_HAVE_MULTICAST_ALL	DGI_OS_LINUX
 #endif
 
+/*
+ * struct ip_mreqn: an interface of IPv4 by its number, to join on and to send
+ * multicast by.  OpenBSD has it for joining only, and not always had it.
+ */
+#if !defined(DGI_HAVE_MREQN)
+#define DGI_HAVE_MREQN	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)
+#endif
+
+/* MCAST_JOIN_SOURCE_GROUP, RFC 3678: groups of one source. */
+#if !defined(DGI_HAVE_SOURCE_GROUP)
+#define DGI_HAVE_SOURCE_GROUP	\
+	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)
+#endif
+
 /* ENONET, what Linux makes of ICMP "source host isolated". */
 #if !defined(DGI_HAVE_ENONET)
 #define DGI_HAVE_ENONET	DGI_OS_LINUX

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "core/addr.h"
+#include "core/mcast.h"
 #include "core/queue.h"
 #include "core/socket.h"
 
@@ -487,10 +488,15 @@ void
 dgi_socket_discard(struct dgram_socket *s)
 {
 	const struct dgi_os *os = s->loop->os;
+	struct dgi_membership *m;
 
 	(void)dgi_watch_set(&s->watch, 0);
 	(void)os->close(os, s->fd);
 	s->fd = s->watch.fd = -1;
+	while ((m = s->memberships) != NULL) {
+		s->memberships = m->next;
+		dgi_mem_free(&s->loop->mem, m, sizeof(*m));
+	}
 }
 
 /* Closes now what must not wait, and owes the rest. */

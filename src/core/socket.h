@@ -60,6 +60,7 @@ enum dgi_block { DGI_FREE, DGI_UNTIL_WRITABLE, DGI_UNTIL_TIMER };
 #define DGI_OWES_STATE		(DGI_OWES_LISTENING | DGI_OWES_CONNECT | \
 				    DGI_OWES_STEP)
 
+struct dgi_membership;
 struct dgi_req;
 
 /* A FIFO of requests. */
@@ -166,6 +167,8 @@ struct dgram_socket {
 	struct dgram_addr peer;		/* while connected */
 	dev_t path_dev;
 	ino_t path_ino;
+	/* mcast.c; they go with the descriptor. */
+	struct dgi_membership *memberships;
 
 	struct dgram_error failure;	/* for dgram_last_error() */
 	struct dgram_addr failed_addr;

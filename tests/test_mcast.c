@@ -1307,6 +1307,54 @@ BACKEND_TEST(mcast, hears_what_it_joined)
 	leave();
 }
 
+/* Several members hear each datagram; who has left hears none. */
+BACKEND_TEST(mcast, several_members)
+{
+	static struct peer in[3], out;
+	struct dgram_addr to;
+	uint32_t i;
+
+	netns_enter();
+	enter(backend);
+	to = group_addr("224.0.0.114");
+	for (i = 0; i < 3; i++) {
+		open_port(&in[i], DGRAM_UDP4);
+		OK(dgram_add_membership(in[i].s, "224.0.0.114", NULL));
+	}
+	open_port(&out, DGRAM_UDP4);
+	OK(dgram_set_multicast_ttl(out.s, 1));
+	OK(dgram_set_multicast_loopback(out.s, 1));
+	for (i = 0; i < 4; i++)
+		ACCEPT(send_copy(&out, i, &to));
+	for (i = 0; i < 3; i++)
+		hears(&in[i], 4);
+	OK(dgram_drop_membership(in[1].s, "224.0.0.114", NULL));
+	ACCEPT(send_copy(&out, 4, &to));
+	hears(&in[0], 5);
+	hears(&in[1], 4);
+	hears(&in[2], 5);
+	leave();
+}
+
+/* Over the loopback there is nothing but the loopback. */
+TEST(mcast, loopback_of_the_loopback)
+{
+	static struct peer in, out;
+	struct dgram_addr to;
+
+	netns_enter();
+	enter(NULL);
+	to = group_addr("224.7.7.7");
+	open_port(&in, DGRAM_UDP4);
+	OK(dgram_add_membership(in.s, "224.7.7.7", "lo"));
+	open_port(&out, DGRAM_UDP4);
+	OK(dgram_set_multicast_interface(out.s, "127.0.0.1"));
+	OK(dgram_set_multicast_loopback(out.s, 0));
+	ACCEPT(send_copy(&out, 1, &to));
+	hears(&in, 1);
+	leave();
+}
+
 /* Each of the three sends; so many of them are heard. */
 static void
 all_send(struct peer *out, const struct dgram_addr *to, struct peer *in,

@@ -32,10 +32,10 @@ Section 5: behaviours
 5.30 zones by name and number, unknown ones refused	behaviour::b30_link_local, meta::link_local, addr::zones
 5.31 on a shared address the last one has unicast, all have the rest	behaviour::b31_shared_address
 5.32 reuse_addr and reuse_port	option::reuse
-5.33 groups that others joined are not heard	behaviour::b33_groups_of_others, option::multicast_all
+5.33 groups that others joined are not heard	behaviour::b33_groups_of_others, mcast::hears_what_it_joined, option::multicast_all
 5.34 bound to a group: only that, and it sends	behaviour::b34_bound_to_a_group
 5.35 bound to an address: no groups	behaviour::b35_bound_to_an_address
-5.36 the family of a membership is that of the group	none: no memberships yet
+5.36 the family of a membership is that of the group	mcast::kernel_words, mcast::wrong
 5.37 to the wildcard is to this machine	behaviour::b37_to_the_wildcard
 5.38 what was queued before the connect is delivered	behaviour::b38_before_the_connect
 5.39 names do not wait for each other; queues are bounded	states::order_of_names, byname::limits_count_them
@@ -52,6 +52,6 @@ Section 5: behaviours
 5.50 a buffer size of 0 changes nothing; Linux doubles	option::buffer_sizes
 5.51 listening comes from the loop, always	adopt::bound, lookup::at_once_for_all_kinds
 5.52 unref before bind stays; what waits keeps the loop	socket::keeps_the_loop, lookup::keeps_the_loop_running
-5.53 loopback off does not silence the loopback interface	none: no multicast calls yet
+5.53 loopback off does not silence the loopback interface	mcast::loopback_of_the_loopback
 5.54 a look-up that finds nothing	behaviour::b54_nothing_found, lookup::answers_that_are_none
 5.55 a full AF_UNIX receiver is writable all the time	flush::full_unix_receiver

@@ -73,14 +73,15 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/access.o ${O}/core/meta.o ${O}/core/recv.o ${O}/core/send.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/named.o \
 	${O}/core/option.o ${O}/core/mreq.o ${O}/core/mcast.o \
-	${O}/core/unix.o ${O}/core/stats.o ${O}/core/abort.o \
+	${O}/core/unix.o ${O}/core/stats.o ${O}/core/blocklist.o \
+	${O}/core/abort.o \
 	${O}/resolve/table.o ${O}/resolve/gai.o ${O}/resolve/worker.o \
 	${O}/resolve/lookup.o ${O}/resolve/resolve.o ${O}/resolve/byname.o
 
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush meta option mcast unix stats \
-	abort table gai worker lookup resolve byname \
+	blocklist abort table gai worker lookup resolve byname \
 	faults rules input bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \

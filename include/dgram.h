@@ -389,7 +389,8 @@ struct dgram_options {
 	/* Of this loop.  Needs events->close: -EINVAL, here and when events are
 	   changed. */
 	struct dgram_abort *signal;
-	/* Not built in this version: -ENOTSUP unless NULL. */
+	/* What comes from there is dropped, what goes there fails.  -EINVAL:
+	   the first with DGRAM_NO_REMOTE; -ENOTSUP: AF_UNIX. */
 	struct dgram_block_list *receive_block_list, *send_block_list;
 	const struct dgram_events *events;	/* copied */
 	void *arg;		/* of events, configure and lookup */
@@ -610,6 +611,31 @@ void	dgram_abort_trigger(struct dgram_abort *);
  * effect; sockets hold it.  NULL is nothing.
  */
 void	dgram_abort_free(struct dgram_abort *);
+
+/* ---- block lists: no loop; dgram_blocklist(3) ---- */
+
+/*
+ * A set of IP addresses; a rule for an IPv4 one holds for its mapped form, and
+ * the reverse.  Any thread may check and share a list to which nothing is added
+ * meanwhile.  -ENOMEM, and then a list is unchanged.
+ */
+int	dgram_block_list_new(struct dgram_block_list **ret);
+/* At any time, any thread; sockets hold it.  NULL is nothing. */
+void	dgram_block_list_free(struct dgram_block_list *);
+/* Literals without a zone: else -EINVAL. */
+int	dgram_block_list_add_address(struct dgram_block_list *, const char *);
+/* Both included, of one family.  -EINVAL: last is before first. */
+int	dgram_block_list_add_range(struct dgram_block_list *,
+	    const char *first, const char *last);
+/* prefix: 0 to 32, 0 to 128; bits of net behind it do not matter. */
+int	dgram_block_list_add_subnet(struct dgram_block_list *, const char *net,
+	    int prefix);
+/*
+ * The address, or one that it leads to (a wildcard, NAT64, 6to4), is in a rule.
+ * The port does not matter.  Never of AF_UNIX, or of no address.
+ */
+bool	dgram_block_list_check(const struct dgram_block_list *,
+	    const struct dgram_addr *);
 
 #ifdef __cplusplus
 }

@@ -198,7 +198,7 @@ bsd)
 	# Not those of addresses and metadata: they ask this system's headers.
 	TESTS="mem mmsg poller kqueue arena loop timer watch wake threads embed \
 fork socket state adopt access states recv send queue flush option mcast unix stats \
-abort faults rules input bsd"
+abort blocklist faults rules input bsd"
 	facts=-DDGT_BSD=1
 	for fact in EPOLL POLLRDHUP EVENTFD TRUE_LENGTH ERRQUEUE ABSTRACT \
 	    EMPTY_NAME MEMINFO FORGETFUL_DISCONNECT MULTICAST_ALL \

@@ -143,6 +143,8 @@ dgi_socket_adopt(struct dgram_socket *s, int fd)
 		return type;
 	if (s->type != 0 && (int)s->type != type)
 		return DGRAM_ERR_INVALID_FD_TYPE;
+	if (type == DGRAM_UNIX && dgi_option_has_list(&s->options))
+		return -ENOTSUP;
 	if (is_ours(s, fd))
 		return -EEXIST;
 	f.type = (enum dgram_type)type;

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "core/addr.h"
+#include "core/blocklist.h"
 #include "core/queue.h"
 
 #define BACKOFF_MS	1u
@@ -82,8 +83,8 @@ attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
 }
 
 /*
- * Headers from tx[at] on for an array, as far as its datagrams are not late: how
- * many.  meta: some of them are sent with more.
+ * Headers from tx[at] on for an array, as far as its datagrams are neither late
+ * nor blocked: how many.  meta: some of them are sent with more.
  */
 static unsigned
 fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
@@ -94,6 +95,8 @@ fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
 
 	if (left < most)
 		most = (unsigned)left;
+	if (s->options.send_block_list != NULL)
+		most = s->options.send_block_list->count_allowed(s, d, most);
 	for (n = 0; n < most; d++, n++) {
 		if (dgi_queue_is_late(s, d->deadline_ns))
 			break;
@@ -160,10 +163,14 @@ source_of(const struct dgi_req *r, struct dgi_source *src)
 	return src;
 }
 
-/* Headers for the head of the queue; 0: it is late, or nothing. */
-static unsigned
+/*
+ * Headers for the head of the queue; 0: it is not sent, or nothing.  Apart, so
+ * that a flush of common ones does not pay for its registers.
+ */
+static DGI_APART unsigned
 fill(struct dgram_socket *s, unsigned most)
 {
+	const struct dgram_block_list *list = s->options.send_block_list;
 	struct dgi_mmsg *tx = s->loop->arena.tx;
 	const struct dgi_req *r;
 	struct dgi_source src;
@@ -173,7 +180,8 @@ fill(struct dgram_socket *s, unsigned most)
 	s->loop->arena.tx_common = 0;
 	for (r = s->queue.head; r != NULL && n < most; r = r->next) {
 		if ((r->flags & DGI_REQ_SPECIAL) == 0) {
-			if (dgi_queue_is_late(s, r->deadline))
+			if (dgi_queue_is_late(s, r->deadline) ||
+			    (list != NULL && list->stops(s, r)))
 				break;
 			header(&tx[n], r->iov, r->iovcnt, r->addr,
 			    r->addr_len);
@@ -194,6 +202,14 @@ fill(struct dgram_socket *s, unsigned most)
 		}
 	}
 	return n;
+}
+
+/* Why there is no header for a datagram with that deadline. */
+static int
+why_not(const struct dgram_socket *s, uint64_t deadline)
+{
+	return dgi_queue_is_late(s, deadline) ? -ETIMEDOUT :
+	    DGRAM_ERR_IP_BLOCKED;
 }
 
 /* Gives n headers to the kernel: how many went, or -errno. */
@@ -399,11 +415,13 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 		return;
 	while (s->queue.head != NULL && most > 0 && s->block == DGI_FREE) {
 		n = most < l->batch ? (unsigned)most : l->batch;
-		plain = s->specials == 0 && s->deadlines == 0;
+		plain = s->specials == 0 && s->deadlines == 0 &&
+		    s->options.send_block_list == NULL;
 		n = plain ? fill_ones(s, n) : fill(s, n);
 		if (n == 0) {
 			dgi_queue_tell_pending(s);
-			dgi_queue_fail_head(s, -ETIMEDOUT);
+			dgi_queue_fail_head(s, why_not(s,
+			    dgi_req_deadline(s->queue.head)));
 			continue;
 		}
 		k = transmit(s, n);
@@ -459,7 +477,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	s->loop->arena.tx_common = 0;
 	while (sent < n && sent < INT_MAX - s->loop->batch) {
 		k = fill_array(s, d + sent, n - sent, meta, 0, s->loop->batch);
-		r = k == 0 ? -ETIMEDOUT : transmit(s, k);
+		r = k > 0 ? transmit(s, k) : why_not(s, d[sent].deadline_ns);
 		if (r > 0) {
 			for (i = 0, bytes = 0; i < r; i++) {
 				d[sent++].result = (int)tx[i].msg_len;

@@ -76,9 +76,12 @@ dgi_option_check(const struct dgram_options *o)
 	if (o->type == DGRAM_UDP4 && (o->want & DGRAM_TOS) != 0 &&
 	    !DGI_HAVE_RECVTOS)
 		return -ENOTSUP;
-	if ((o->want & later) != 0 ||
-	    o->receive_block_list != NULL || o->send_block_list != NULL)
+	if ((o->want & later) != 0)
 		return -ENOTSUP;
+	if (dgi_option_has_list(o) && o->type == DGRAM_UNIX)
+		return -ENOTSUP;
+	if (o->receive_block_list != NULL && (o->want & DGRAM_NO_REMOTE) != 0)
+		return -EINVAL;
 	if (o->ipv6_only && o->type != DGRAM_UDP6 && o->type != 0)
 		return -EINVAL;
 	if (o->reuse_port && !DGI_HAVE_REUSEPORT_BALANCED &&

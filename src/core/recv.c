@@ -20,6 +20,7 @@
 #include <errno.h>
 
 #include "core/addr.h"
+#include "core/blocklist.h"
 #include "core/queue.h"
 #include "core/socket.h"
 
@@ -122,6 +123,11 @@ deliver(struct dgram_socket *s, unsigned n, size_t bytes)
 	struct dgram_loop *l = s->loop;
 
 	s->recv_error = 0;
+	if (s->options.receive_block_list != NULL) {
+		n = s->options.receive_block_list->sift(s, n, &bytes);
+		if (n == 0)
+			return;
+	}
 	s->stats.received += n;
 	s->stats.received_bytes += bytes;
 	l->arena.used = n;

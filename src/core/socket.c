@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "core/addr.h"
+#include "core/blocklist.h"
 #include "core/mcast.h"
 #include "core/queue.h"
 #include "core/socket.h"
@@ -344,6 +345,8 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	dgram_timer_unref(&s->timer);
 	dgi_watch_init(&s->watch, l, -1, on_ready, s);
 	dgi_member_init(l, &s->member, &member_ops);
+	dgi_block_list_hold(o->receive_block_list);
+	dgi_block_list_hold(o->send_block_list);
 	*ret = s;
 	return 0;
 }
@@ -356,6 +359,8 @@ free_socket(struct dgram_socket *s)
 	dgi_list_remove(&s->member.dirty);
 	dgi_list_remove(&s->member.all);
 	dgi_list_remove(&s->borrower);
+	dgi_block_list_release(s->options.receive_block_list);
+	dgi_block_list_release(s->options.send_block_list);
 	if (s->device != NULL)
 		dgi_mem_free(m, s->device, strlen(s->device) + 1);
 	dgi_mem_free(m, s, sizeof(*s));

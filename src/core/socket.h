@@ -285,6 +285,12 @@ int	dgi_option_apply_any(struct dgram_socket *);
 /* The same of a new one, with what must come before its bind(2). */
 int	dgi_option_apply(struct dgram_socket *);
 int	dgi_option_check(const struct dgram_options *);
+/* A list of addresses, which AF_UNIX has none of. */
+static inline bool
+dgi_option_has_list(const struct dgram_options *o)
+{
+	return o->receive_block_list != NULL || o->send_block_list != NULL;
+}
 
 /* ---- meta.c ---- */
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/addr.h"
+#include "core/blocklist.h"
 #include "core/queue.h"
 #include "core/socket.h"
 
@@ -295,6 +296,8 @@ check_target(const struct dgram_socket *s, const struct dgram_addr *addr)
 
 	if (len > 0 && s->type != DGRAM_UNIX && dgram_addr_port(addr) == 0)
 		return DGRAM_ERR_SOCKET_BAD_PORT;
+	if (len > 0 && dgi_block_list_has(s->options.send_block_list, addr))
+		return DGRAM_ERR_IP_BLOCKED;
 	return len;
 }
 

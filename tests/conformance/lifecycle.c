@@ -4,6 +4,7 @@
 
 #include "rows.h"
 
+static struct peer bound;
 static struct dgram_addr nowhere;
 
 static void
@@ -195,6 +196,100 @@ BACKEND_TEST(parallel, recv_error)
 	RUN_UNTIL(l, q.n[EV_ERROR] == 1 && q.got == 1);
 	cr_assert_eq(q.seq[0], 2);
 	TRACE(&q, "LEM");
+	leave();
+}
+
+/* ---- abort signals ---- */
+
+static struct dgram_abort *cut;
+
+static void
+trigger(struct dgram_abort *a)
+{
+	call_begins();
+	dgram_abort_trigger(a);
+	(void)call_ends(0);
+}
+
+static void
+open_signalled(struct peer *peer)
+{
+	struct dgram_options o = { .signal = cut };
+
+	open_named(peer, &o, look_up);
+}
+
+/* What is closed is not closed again, whether that was told yet or not. */
+BACKEND_TEST(parallel, abort_closed)
+{
+	begin(backend);
+	OK(dgram_abort_new(l, &cut));
+	open_signalled(&q);
+	OK(dgram_close(q.s, peer_close_fn, &q));
+	trigger(cut);
+	turns(l, 3);
+	TRACE(&q, "Xf");
+	trigger(cut);
+	turns(l, 3);
+	TRACE(&q, "Xf");
+	dgram_abort_free(cut);
+
+	OK(dgram_abort_new(l, &cut));
+	open_signalled(&q);
+	shut(&q);
+	trigger(cut);
+	turns(l, 3);
+	TRACE(&q, "X");
+	dgram_abort_free(cut);
+	leave();
+}
+
+BACKEND_TEST(parallel, close_signal)
+{
+	struct dgram_options o = { .type = DGRAM_UDP4,
+	    .events = &names_events };
+	struct dgram_events silent = names_events;
+	struct dgram_socket *s = NULL;
+	struct dgram_loop *other;
+
+	begin(backend);
+	/* A bad one: another loop's, or with nobody to be told. */
+	other = test_loop(backend);
+	OK(dgram_abort_new(other, &cut));
+	o.signal = cut;
+	CHECK(dgram_open(l, &o, &s), -EINVAL);
+	dgram_abort_free(cut);
+	free_loop(other);
+	OK(dgram_abort_new(l, &cut));
+	silent.close = NULL;
+	o.signal = cut;
+	o.events = &silent;
+	CHECK(dgram_open(l, &o, &s), -EINVAL);
+	cr_assert(s == NULL);
+
+	/* Whatever state they are in. */
+	open_signalled(&q);
+	open_signalled(&bound);
+	OK(dgram_bind(bound.s, 0, NULL, NULL, NULL));
+	turns(l, 2);
+	OK(dgram_send(bound.s, "last", 4, port, "name", sent, &bound));
+	trigger(cut);
+	TRACE(&q, "");
+	turns(l, 3);
+	TRACE(&q, "X");
+	TRACE(&bound, "LdX");
+	cr_assert_eq(record_of('d', 0)->status, -ECANCELED);
+
+	/* Aborted before. */
+	open_signalled(&q);
+	CHECK(dgram_bind(q.s, 0, NULL, NULL, NULL), NOT_RUNNING);
+	TRACE(&q, "");
+	turns(l, 3);
+	TRACE(&q, "X");
+	/* Who has none lives on. */
+	TRACE(&p, "");
+	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
+	dgram_abort_free(cut);
 	leave();
 }
 

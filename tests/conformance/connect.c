@@ -168,6 +168,7 @@ BACKEND_TEST(parallel, connect_sync)
 /* What is refused leaves the socket as it was. */
 BACKEND_TEST(parallel, connect_sync_refused)
 {
+	struct dgram_options o = { 0 };
 	struct dgram_addr a;
 
 	begin(backend);
@@ -188,6 +189,18 @@ BACKEND_TEST(parallel, connect_sync_refused)
 	turns(l, 2);
 	TRACE(&q, "L");
 	OK(dgram_connect_addr(q.s, &to));
+	shut(&q);
+
+	/* By a block list. */
+	OK(dgram_block_list_new(&o.send_block_list));
+	OK(dgram_block_list_add_address(o.send_block_list, "127.0.0.1"));
+	open_type(&q, DGRAM_UDP4, &o);
+	dgram_block_list_free(o.send_block_list);
+	CHECK(dgram_connect_addr(q.s, &to), DGRAM_ERR_IP_BLOCKED);
+	CHECK(dgram_address(q.s, &a), -EBADF);
+	OK(dgram_connect(q.s, 12345, "127.0.0.2", NULL, NULL));
+	OK(dgram_remote_address(q.s, &a));
+	HOST(&a, "127.0.0.2");
 	leave();
 }
 
@@ -382,6 +395,124 @@ BACKEND_TEST(parallel, connect_send_default_host)
 	HOST(&q.from, "127.0.0.1");
 	TRACE(&p, "LCc");
 	leave();
+}
+
+/* ---- block lists ---- */
+
+static struct dgram_block_list *list;
+
+static void
+enter_block(const char *backend, const char *address)
+{
+	begin(backend);
+	OK(dgram_block_list_new(&list));
+	OK(dgram_block_list_add_address(list, address));
+}
+
+static void
+leave_block(void)
+{
+	dgram_block_list_free(list);
+	leave();
+}
+
+static void
+block_sending(int type)
+{
+	struct dgram_options o = { .send_block_list = list };
+	int i, asked = nasks, past = nrecords;
+	struct dgram_addr a;
+
+	/* Difference: of a literal that is returned, of a name it is told. */
+	open_type(&q, type, &o);
+	CHECK(dgram_connect(q.s, port, loopback[type], connect_done, &q),
+	    DGRAM_ERR_IP_BLOCKED);
+	CHECK(dgram_remote_address(q.s, &a), NOT_CONNECTED);
+	OK(dgram_connect(q.s, port, "name", connect_done, &q));
+	turns(l, 2);
+	OK(answer(asked, loopback[type]));
+	RUN_UNTIL(l, q.n[EV_DONE] == 1);
+	TRACE(&q, "Lc");
+	cr_assert_eq(records[past].status, DGRAM_ERR_IP_BLOCKED);
+	CHECK(dgram_remote_address(q.s, &a), NOT_CONNECTED);
+	shut(&q);
+
+	open_type(&q, type, &o);
+	OK(dgram_send(q.s, "hello", 5, port, loopback[type], sent, &q));
+	OK(dgram_send(q.s, "hello", 5, port, "name", sent, &q));
+	OK(dgram_send(q.s, "hello", 5, port, loopback[type], NULL, NULL));
+	turns(l, 2);
+	OK(answer(asked + 1, loopback[type]));
+	RUN_UNTIL(l, q.n[EV_DONE] == 2);
+	turns(l, 2);
+	for (i = 0; i < 3; i++)
+		cr_assert_eq(records[past + 1 + i].status,
+		    DGRAM_ERR_IP_BLOCKED);
+	/* Difference: without completion it is an `error`. */
+	cr_assert_eq(q.n[EV_ERROR], 1);
+	cr_assert_eq(q.kind[0], DGRAM_IN_SEND);
+	cr_assert_eq(stats_of(&q).failed, 3);
+	cr_assert_eq(stats_of(&q).sent, 0);
+	shut(&q);
+	cr_assert_eq(bare_recv(fd), -1);
+}
+
+static void
+block_receiving(int type, const char *from)
+{
+	struct dgram_options o = { .receive_block_list = list };
+	int n = nrecords;
+
+	open_type(&q, type, &o);
+	OK(dgram_bind(q.s, 0, NULL, NULL, NULL));
+	OK(dgram_address(q.s, &q.addr));
+	OK(dgram_send(p.s, "hello", 5, dgram_addr_port(&q.addr), from, sent,
+	    &p));
+	RUN_UNTIL(l, nrecords == n + 1 && stats_of(&q).blocked == 1);
+	cr_assert_eq(records[n].status, 5);
+	turns(l, 3);
+	TRACE(&q, "L");
+	cr_assert_eq(stats_of(&q).received, 0);
+	shut(&q);
+}
+
+BACKEND_TEST(parallel, blocklist)
+{
+	enter_block(backend, "127.0.0.1");
+	block_sending(DGRAM_UDP4);
+	block_receiving(DGRAM_UDP4, "127.0.0.1");
+	leave_block();
+	if (!have_ipv6())
+		return;
+	nasks = nrecords = 0;
+	enter_block(backend, "::1");
+	block_sending(DGRAM_UDP6);
+	leave_block();
+}
+
+/* The same address as IPv6 tells it; and one that is not in the list. */
+BACKEND_TEST(parallel, blocklist_mapped)
+{
+	struct dgram_options o = { 0 };
+	struct dgram_addr a;
+
+	if (!ON_LINUX || !have_ipv6())
+		cr_skip_test("no IPv6, or no 127.0.0.2");
+	enter_block(backend, "127.0.0.1");
+	block_receiving(DGRAM_UDP6, "127.0.0.1");
+	o.receive_block_list = list;
+	open_type(&q, DGRAM_UDP6, &o);
+	OK(dgram_bind(q.s, 0, NULL, NULL, NULL));
+	OK(dgram_address(q.s, &q.addr));
+	OK(dgram_addr_parse(&a, "127.0.0.2", 0));
+	shut(&p);
+	open_type(&p, DGRAM_UDP4, NULL);
+	OK(dgram_bind_addr(p.s, &a));
+	OK(dgram_send(p.s, "hello", 5, dgram_addr_port(&q.addr), "127.0.0.1",
+	    sent, &p));
+	RUN_UNTIL(l, q.got == 1);
+	HOST(&q.from, "::ffff:127.0.0.2");
+	leave_block();
 }
 
 /* ---- internet ---- */

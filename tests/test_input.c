@@ -32,7 +32,8 @@ static char input[64];
 struct snapshot {
 	enum dgi_state state;
 	int fds, fileno, local, remote, nasks, nrecords;
-	int recv_buffer, send_buffer, broadcast, ttl, tos;
+	int recv_buffer, send_buffer, broadcast, ttl, tos, group_ttl;
+	int group_loopback;
 	struct dgram_addr local_addr, remote_addr;
 	size_t queue_size, queue_count;
 	struct dgram_stats stats;
@@ -70,6 +71,12 @@ look(struct snapshot *n)
 	    option(IPPROTO_IP, IP_TTL);
 	n->tos = type == DGRAM_UDP6 ? option(IPPROTO_IPV6, IPV6_TCLASS) :
 	    option(IPPROTO_IP, IP_TOS);
+	n->group_ttl = type == DGRAM_UDP6 ?
+	    option(IPPROTO_IPV6, IPV6_MULTICAST_HOPS) :
+	    option(IPPROTO_IP, IP_MULTICAST_TTL);
+	n->group_loopback = type == DGRAM_UDP6 ?
+	    option(IPPROTO_IPV6, IPV6_MULTICAST_LOOP) :
+	    option(IPPROTO_IP, IP_MULTICAST_LOOP);
 	n->queue_size = dgram_get_send_queue_size(q.s);
 	n->queue_count = dgram_get_send_queue_count(q.s);
 	n->stats = stats_of(&q);
@@ -100,6 +107,8 @@ unchanged(const char *call)
 	SAME(broadcast, call);
 	SAME(ttl, call);
 	SAME(tos, call);
+	SAME(group_ttl, call);
+	SAME(group_loopback, call);
 	SAME(queue_size, call);
 	SAME(queue_count, call);
 	SAME(stats, call);
@@ -585,6 +594,88 @@ BACKEND_TEST(input, options)
 		}
 		CASE("%d, 0", type);
 		BAD(dgram_set_ttl(q.s, 0), r);
+	}
+}
+
+/* ---- groups ---- */
+
+/* An unbound socket is not bound for one that is no good. */
+BACKEND_TEST(input, groups)
+{
+	static const int ttls[] = { -1, 256, INT_MAX, INT_MIN };
+	const struct { const char *group, *interface; int status; } t[] = {
+		{ NULL, NULL, -EINVAL },
+		{ "", NULL, -EINVAL },
+		{ "a-name", NULL, -EINVAL },
+		{ "224.1.2", NULL, -EINVAL },
+		{ "224.1.2.3 ", NULL, -EINVAL },
+		{ "224.1.2.3:80", NULL, -EINVAL },
+		{ "127.0.0.1", NULL, -EINVAL },
+		{ "0.0.0.0", NULL, -EINVAL },
+		{ "255.255.255.255", NULL, -EINVAL },
+		{ "::", NULL, -EINVAL },
+		{ "::1", NULL, -EINVAL },
+		{ "::ffff:224.1.2.3", NULL, -EINVAL },
+		{ "[ff02::1]", NULL, -EINVAL },
+		{ "224.1.2.3", "", -EINVAL },
+		{ "224.1.2.3", "::1", -EINVAL },
+		{ "224.1.2.3", "224.1.2.3", -ENODEV },
+		{ "224.1.2.3", "192.0.2.1", -ENODEV },
+		{ "224.1.2.3", "no-such-name", -ENODEV },
+		{ "224.1.2.3", "no such name that is short", -ENODEV },
+		{ "224.1.2.3", "\001\377", -ENODEV },
+		{ "224.1.2.3", "-1", -ENODEV },
+		{ "224.1.2.3", "0", -ENODEV },
+		{ "224.1.2.3", "2147483648", -ENODEV },
+		{ "224.1.2.3", "18446744073709551617", -ENODEV },
+	};
+	size_t i;
+	int r;
+
+	EACH_SCENE(backend) {
+		for (i = 0; i < COUNT(ttls); i++) {
+			CASE("%d, %d", type, ttls[i]);
+			BAD(dgram_set_multicast_ttl(q.s, ttls[i]),
+			    where == UNBOUND ? -EBADF : -EINVAL);
+		}
+		for (i = 0; i < COUNT(t); i++) {
+			CASE("%d, %zu", type, i);
+			r = is_inet() ? t[i].status : -ENOTSUP;
+			BAD(dgram_add_membership(q.s, t[i].group,
+			    t[i].interface), r);
+			BAD(dgram_drop_membership(q.s, t[i].group,
+			    t[i].interface), r);
+			if (!DGI_HAVE_SOURCE_GROUP)
+				r = -ENOTSUP;
+			BAD(dgram_add_source_specific_membership(q.s,
+			    "192.0.2.1", t[i].group, t[i].interface), r);
+			BAD(dgram_drop_source_specific_membership(q.s,
+			    "192.0.2.1", t[i].group, t[i].interface), r);
+		}
+		CASE("%d, sources", type);
+		r = is_inet() && DGI_HAVE_SOURCE_GROUP ? -EINVAL : -ENOTSUP;
+		BAD(dgram_add_source_specific_membership(q.s, NULL,
+		    "232.1.2.3", NULL), -EINVAL);
+		BAD(dgram_add_source_specific_membership(q.s, "",
+		    "232.1.2.3", NULL), r);
+		BAD(dgram_add_source_specific_membership(q.s, "a-name",
+		    "232.1.2.3", NULL), r);
+		BAD(dgram_add_source_specific_membership(q.s, "232.1.2.3",
+		    "232.1.2.3", NULL), r);
+		BAD(dgram_add_source_specific_membership(q.s, "::1",
+		    "232.1.2.3", NULL), r);
+		CASE("%d, to send by", type);
+		r = where == UNBOUND ? -EBADF : is_inet() ? -EINVAL :
+		    -ENOTSUP;
+		BAD(dgram_set_multicast_interface(q.s, ""), r);
+		BAD(dgram_set_multicast_interface(q.s, "no-such-name"), r);
+		BAD(dgram_set_multicast_interface(q.s, "127.0.0.1 "), r);
+		if (is_inet() && where != UNBOUND)
+			r = -EADDRNOTAVAIL;
+		BAD(dgram_set_multicast_interface(q.s, "192.0.2.1"), r);
+		if (is_inet() && where != UNBOUND)
+			r = -ENODEV;
+		BAD(dgram_set_multicast_interface(q.s, "2147483648"), r);
 	}
 }
 

@@ -22,7 +22,7 @@ Section 5: behaviours
 5.20 bind again after a failure, with the same options	behaviour::b20_options_of_a_second_bind, states::reuse_after_a_failed_bind, state::bind_error_repeat
 5.21 bind to a name is a look-up, its error has no address	states::result_of_a_bind_lookup, byname::bind_whose_name_fails
 5.22 messages without a port of 0, without the peer when connected	behaviour::b22_message_of_bind, behaviour::b22_message_of_connect, behaviour::b22_message_of_send, behaviour::b22_message_of_a_look_up, behaviour::b22_message_of_a_large_one, behaviour::b22_message_of_a_connected_send, behaviour::b22_message_of_icmp, behaviour::b22_message_of_receiving, behaviour::b22_message_with_a_path, format::errors_as_node
-5.23 ttl 1 to 255, multicast ttl 0 to 255	option::ttl_and_tos
+5.23 ttl 1 to 255, multicast ttl 0 to 255	option::ttl_and_tos, mcast::ttl_and_loopback, input::groups
 5.24 the ttl of mapped traffic is set, too	option::ttl_of_mapped_traffic
 5.25 the family of an adopted descriptor is asked of it	behaviour::b25_ttl_of_an_adopted_one
 5.26 so is its peer	adopt::connected

@@ -575,6 +575,7 @@ BACKEND_TEST(behaviour, b38_before_the_connect)
 
 /* ---- groups: on the interfaces of netns.h ---- */
 
+/* A bare socket. */
 static void
 join(int fd, int type, const char *interface)
 {
@@ -591,10 +592,23 @@ join(int fd, int type, const char *interface)
 	MUST(r == 0, "%s", strerror(errno));
 }
 
+static const char *
+group_of(int type)
+{
+	return type == DGRAM_UDP4 ? "239.1.2.3" : "ff15::123";
+}
+
 static struct dgram_addr
 group(int type, int port)
 {
-	return at(type == DGRAM_UDP4 ? "239.1.2.3" : "ff15::123", port);
+	return at(group_of(type), port);
+}
+
+/* The socket of the library. */
+static void
+join_here(int type, const char *interface)
+{
+	OK(dgram_add_membership(sc.p.s, group_of(type), interface));
 }
 
 static const char *
@@ -661,7 +675,7 @@ BACKEND_TEST(behaviour, b33_groups_of_others)
 		RUN_UNTIL(sc.l, sc.p.got > 0);
 		cr_assert_eq(sc.p.seq[0], 2);
 		/* Its own groups it hears. */
-		join(dgram_fileno(sc.p.s), type, "d0");
+		join_here(type, "d0");
 		to = group(type, dgram_addr_port(&any));
 		bare_send(from, &to, 3);
 		RUN_UNTIL(sc.l, sc.p.got == 2);
@@ -688,7 +702,7 @@ BACKEND_TEST(behaviour, b34_bound_to_a_group)
 		a = group(type, 0);
 		OK(dgram_bind_addr(sc.p.s, &a));
 		OK(dgram_address(sc.p.s, &a));
-		join(dgram_fileno(sc.p.s), type, "d0");
+		join_here(type, "d0");
 		to = at(ours(type), dgram_addr_port(&a));
 		bare_send(from, &to, 1);
 		bare_send(from, &a, 2);
@@ -721,7 +735,7 @@ BACKEND_TEST(behaviour, b35_bound_to_an_address)
 		a = at(ours(type), 0);
 		OK(dgram_bind_addr(sc.p.s, &a));
 		OK(dgram_address(sc.p.s, &a));
-		join(dgram_fileno(sc.p.s), type, "d0");
+		join_here(type, "d0");
 		/* The same group, at the group's own address. */
 		to = group(type, dgram_addr_port(&a));
 		witness = socket(type == DGRAM_UDP4 ? AF_INET : AF_INET6,

@@ -611,12 +611,6 @@ join_here(int type, const char *interface)
 	OK(dgram_add_membership(sc.p.s, group_of(type), interface));
 }
 
-static const char *
-ours(int type)
-{
-	return type == DGRAM_UDP4 ? "10.9.0.1" : "fd09::1";
-}
-
 /* A bare sender that leaves by d0. */
 static int
 group_sender(int type)
@@ -670,7 +664,7 @@ BACKEND_TEST(behaviour, b33_groups_of_others)
 		bare_send(from, &to, 1);
 		cr_assert_eq(wait_for_one(fd), 1);
 		/* That one went by; this one is for who was bound last. */
-		to = at(ours(type), dgram_addr_port(&any));
+		to = at(loopback(type), dgram_addr_port(&any));
 		bare_send(from, &to, 2);
 		RUN_UNTIL(sc.l, sc.p.got > 0);
 		cr_assert_eq(sc.p.seq[0], 2);
@@ -703,7 +697,7 @@ BACKEND_TEST(behaviour, b34_bound_to_a_group)
 		OK(dgram_bind_addr(sc.p.s, &a));
 		OK(dgram_address(sc.p.s, &a));
 		join_here(type, "d0");
-		to = at(ours(type), dgram_addr_port(&a));
+		to = at(loopback(type), dgram_addr_port(&a));
 		bare_send(from, &to, 1);
 		bare_send(from, &a, 2);
 		RUN_UNTIL(sc.l, sc.p.got > 0);
@@ -732,7 +726,7 @@ BACKEND_TEST(behaviour, b35_bound_to_an_address)
 		OK(dgram_close(sc.p.s, NULL, NULL));
 		turns(sc.l, 3);
 		peer_open(&sc.p, sc.l, (enum dgram_type)type, NULL);
-		a = at(ours(type), 0);
+		a = at(loopback(type), 0);
 		OK(dgram_bind_addr(sc.p.s, &a));
 		OK(dgram_address(sc.p.s, &a));
 		join_here(type, "d0");

@@ -47,17 +47,17 @@ async-hooks/test-udpsendwrap	async_hooks::udpsendwrap
 async-hooks/test-async-local-storage-dgram	none: what a callback belongs to is its argument
 known_issues/bind-shared-ports-after-port-0	none: there is no cluster module
 internet/broadcast-multi-process	internet::broadcast_multi_process
-internet/multicast-multi-process	mcast::several_members
-internet/multicast-set-interface-lo	mcast::steered, mcast::loopback_of_the_loopback
-internet/multicast-ssm-multi-process	mcast::sources
-internet/multicast-ssmv6-multi-process	mcast::sources
+internet/multicast-multi-process	internet::multicast_multi_process, mcast::several_members
+internet/multicast-set-interface-lo	internet::multicast_set_interface_lo, mcast::steered, mcast::loopback_of_the_loopback
+internet/multicast-ssm-multi-process	internet::multicast_ssm_multi_process, mcast::sources
+internet/multicast-ssmv6-multi-process	internet::multicast_ssmv6_multi_process, mcast::sources
 benchmark/dgram	none: make bench runs the benchmarks
 
 Section 3.3: tests that are not shipped any more
 
 dgram-unix	node04::dgram_unix
 dgram-unix-anon	node04::dgram_unix_anon
-dgram-multicast	mcast::binds, mcast::ttl_and_loopback
+dgram-multicast	node04::dgram_multicast, mcast::binds, mcast::ttl_and_loopback
 dgram-pingpong	node04::dgram_pingpong
 dgram-send-error	node04::dgram_send_error, node04::dgram_send_error_at_once
 dgram-oob-buffer	none: C does not know how long a buffer is
@@ -71,8 +71,8 @@ test_dgram_1_server_1_client	iotjs::1_server_1_client
 test_dgram_1_server_n_clients	iotjs::1_server_n_clients
 test_dgram_address	iotjs::address
 test_dgram_broadcast	iotjs::broadcast
-test_dgram_multicast_membership	mcast::hears_what_it_joined
-test_dgram_multicast_set_multicast_loop	mcast::ttl_and_loopback
+test_dgram_multicast_membership	iotjs::multicast_membership, mcast::hears_what_it_joined
+test_dgram_multicast_set_multicast_loop	iotjs::multicast_set_multicast_loop, mcast::ttl_and_loopback
 test_dgram_setttl_client	iotjs::setttl
 test_dgram_setttl_server	iotjs::setttl
 issue-1904	none: the types of arguments are checked by the compiler

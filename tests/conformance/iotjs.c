@@ -190,6 +190,51 @@ BACKEND_TEST(iotjs, broadcast)
 	leave();
 }
 
+#define GROUP	"230.1.2.3"
+
+static int
+send_three(const char *host, const char *word)
+{
+	return CALL(dgram_send(p.s, word, 3, there, host, NULL, NULL));
+}
+
+/* A group that was left is not heard any more, what is sent to the host is. */
+BACKEND_TEST(iotjs, multicast_membership)
+{
+	netns_enter();
+	begin(backend, NULL);
+	server.hook = hear;
+	OK(dgram_add_membership(server.s, GROUP, NULL));
+	OK(send_three(GROUP, "one"));
+	RUN_UNTIL(l, heard.n == 1);
+	OK(dgram_drop_membership(server.s, GROUP, NULL));
+	OK(send_three(GROUP, "two"));
+	OK(send_three(GROUP, "and"));
+	OK(send_three("10.9.0.1", "end"));
+	RUN_UNTIL(l, heard.n == 2);
+	cr_assert(heard_text(0, "one") && heard_text(1, "end"));
+	close_peer(&server);
+	leave();
+}
+
+/* Its own datagrams to a group come back to the machine, or do not. */
+BACKEND_TEST(iotjs, multicast_set_multicast_loop)
+{
+	netns_enter();
+	begin(backend, NULL);
+	server.hook = hear;
+	OK(dgram_add_membership(server.s, GROUP, NULL));
+	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
+	OK(dgram_set_multicast_loopback(p.s, 0));
+	OK(send_three(GROUP, "one"));
+	turns(l, 3);
+	OK(dgram_set_multicast_loopback(p.s, 1));
+	OK(send_three(GROUP, "two"));
+	RUN_UNTIL(l, heard.n == 1);
+	cr_assert(heard_text(0, "two"));
+	leave();
+}
+
 /* ---- across a router ---- */
 
 /*

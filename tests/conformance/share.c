@@ -481,6 +481,30 @@ BACKEND_TEST(parallel, cluster_dgram_2)
 
 /* ---- many listeners ---- */
 
+/* What is heard, and where it is sent; group NULL: broadcasts. */
+static struct {
+	int type;
+	const char *group, *source, *from, *interface;
+} now;
+
+static int
+join(struct peer *peer)
+{
+	return now.source == NULL ?
+	    dgram_add_membership(peer->s, now.group, now.interface) :
+	    dgram_add_source_specific_membership(peer->s, now.source,
+	    now.group, now.interface);
+}
+
+static int
+drop(struct peer *peer)
+{
+	return now.source == NULL ?
+	    dgram_drop_membership(peer->s, now.group, now.interface) :
+	    dgram_drop_source_specific_membership(peer->s, now.source,
+	    now.group, now.interface);
+}
+
 #define LISTENERS	3
 
 static const char *const messages[] = { "First message to send",
@@ -488,23 +512,36 @@ static const char *const messages[] = { "First message to send",
 	"Fourth message to send" };
 
 static void
-check_messages(struct peer *peer, enum event e, const struct dgram_message *m,
-    size_t n)
+close_at_the_last(struct peer *peer, enum event e,
+    const struct dgram_message *m, size_t n)
 {
 	hear(peer, e, m, n);
-	if (e == EV_MESSAGE && heard.n >= COUNT(messages))
-		CHILD(dgram_close(peer->s, NULL, NULL) == 0);
+	if (e != EV_MESSAGE || heard.n != COUNT(messages))
+		return;
+	if (now.group != NULL) {
+		CHILD(drop(peer) == 0);
+		CHILD(drop(peer) == -EADDRNOTAVAIL);
+	}
+	CHILD(dgram_close(peer->s, NULL, NULL) == 0);
 }
 
 /* All messages, in order, from there; then the socket is closed. */
 static void
-child_hears_all(const char *from)
+child_listens(void)
 {
 	char host[64];
 	size_t i;
 
-	q.hook = check_messages;
+	child_begins();
+	CHILD(child_open(&q, now.type, &reuse_addr) == 0);
+	CHILD(dgram_bind(q.s, dgram_addr_port(&p.addr), NULL, NULL, NULL) ==
+	    0);
+	q.hook = close_at_the_last;
 	CHILD_UNTIL(l, q.n[EV_LISTENING] == 1);
+	if (now.group != NULL) {
+		CHILD(dgram_set_multicast_loopback(q.s, 1) == 0);
+		CHILD(join(&q) == 0);
+	}
 	CHILD(write(to_parent, "L", 1) == 1);
 	CHILD_UNTIL(l, q.s == NULL);
 	CHILD(heard.n == COUNT(messages));
@@ -512,19 +549,26 @@ child_hears_all(const char *from)
 		CHILD(heard_text(i, messages[i]));
 		CHILD(dgram_addr_host(&heard.d[i].from, host, sizeof(host)) >
 		    0);
-		CHILD(strcmp(host, from) == 0);
+		CHILD(strcmp(host, now.from) == 0);
 	}
 	CHILD(q.n[EV_ERROR] == 0);
 }
 
+/* In three children, and p, which is at their port, too. */
 static void
-child_hears_broadcasts(void)
+start_listeners(const char *backend)
 {
-	child_begins();
-	CHILD(child_open(&q, DGRAM_UDP4, &reuse_addr) == 0);
-	CHILD(dgram_bind(q.s, dgram_addr_port(&p.addr), NULL, NULL, NULL) ==
-	    0);
-	child_hears_all("10.9.0.1");
+	int i;
+
+	netns_enter();
+	l = test_loop(backend);
+	peer_open(&p, l, (enum dgram_type)now.type, &reuse_addr);
+	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
+	OK(dgram_address(p.s, &p.addr));
+	for (i = 0; i < LISTENERS; i++) {
+		start_worker(child_listens);
+		WORKER_SAYS(i, 'L');
+	}
 }
 
 /* To all of them; what a send is told. */
@@ -545,19 +589,12 @@ send_messages(struct peer *from, const char *group, int at)
 BACKEND_TEST(internet, broadcast_multi_process)
 {
 	struct peer sender;
-	int i;
 
-	netns_enter();
-	l = test_loop(backend);
-	peer_open(&p, l, DGRAM_UDP4, &reuse_addr);
-	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
-	OK(dgram_address(p.s, &p.addr));
-	for (i = 0; i < LISTENERS; i++) {
-		start_worker(child_hears_broadcasts);
-		WORKER_SAYS(i, 'L');
-	}
+	now.type = DGRAM_UDP4;
+	now.from = "10.9.0.1";
+	start_listeners(backend);
 	peer_open(&sender, l, DGRAM_UDP4, NULL);
-	OK(dgram_bind(sender.s, 0, "10.9.0.1", NULL, NULL));
+	OK(dgram_bind(sender.s, 0, now.from, NULL, NULL));
 	OK(dgram_send(sender.s, "x", 1, dgram_addr_port(&p.addr),
 	    "255.255.255.255", peer_done, &sender));
 	RUN_UNTIL(l, sender.n[EV_DONE] == 1);
@@ -567,5 +604,140 @@ BACKEND_TEST(internet, broadcast_multi_process)
 	send_messages(&sender, "255.255.255.255", dgram_addr_port(&p.addr));
 	RUN_UNTIL(l, p.got == COUNT(messages));
 	join_workers();
+	free_loop(l);
+}
+
+/* ---- groups ---- */
+
+/* To the group, from there. */
+static void
+send_to_group(const char *from)
+{
+	struct peer sender;
+	int at = dgram_addr_port(&p.addr);
+
+	peer_open(&sender, l, (enum dgram_type)now.type, NULL);
+	OK(dgram_bind(sender.s, 0, from, NULL, NULL));
+	OK(dgram_set_ttl(sender.s, 1));
+	OK(dgram_set_broadcast(sender.s, 1));
+	OK(dgram_set_multicast_ttl(sender.s, 1));
+	OK(dgram_set_multicast_loopback(sender.s, 1));
+	if (now.interface != NULL)
+		OK(dgram_set_multicast_interface(sender.s, now.interface));
+	send_messages(&sender, now.group, at);
+	OK(dgram_close(sender.s, NULL, NULL));
+	RUN_UNTIL(l, sender.s == NULL);
+}
+
+/*
+ * p did not join and hears nothing: Node's sockets on Linux hear the groups
+ * that others have joined.
+ */
+static void
+leave_group(void)
+{
+	join_workers();
+	turns(l, 3);
+	cr_assert_eq(p.got, 0);
+	free_loop(l);
+}
+
+BACKEND_TEST(internet, multicast_multi_process)
+{
+	now.type = DGRAM_UDP4;
+	now.group = "224.0.0.114";
+	now.from = "10.9.0.1";
+	start_listeners(backend);
+	send_to_group(NULL);
+	leave_group();
+}
+
+BACKEND_TEST(internet, multicast_ssm_multi_process)
+{
+	now.type = DGRAM_UDP4;
+	now.group = "232.1.1.1";
+	now.source = now.from = "10.9.0.1";
+	start_listeners(backend);
+	netns_run("ip addr add 10.9.0.3/24 dev d0");
+	send_to_group("10.9.0.3");
+	send_to_group(now.source);
+	leave_group();
+}
+
+BACKEND_TEST(internet, multicast_ssmv6_multi_process)
+{
+	if (!have_ipv6())
+		cr_skip_test("no IPv6 on this machine");
+	now.type = DGRAM_UDP6;
+	now.group = "ff3e::1234";
+	now.source = now.from = "fd09::1";
+	now.interface = "::%d0";
+	start_listeners(backend);
+	netns_run("ip addr add fd09::3/64 dev d0 nodad");
+	send_to_group("fd09::3");
+	send_to_group(now.source);
+	leave_group();
+}
+
+#define GROUPS		3
+
+/* How often each of them has heard something since the last look. */
+static void
+heard_by(struct peer (*each)[2], size_t first, size_t second, size_t third)
+{
+	const size_t want[GROUPS] = { first, second, third };
+	size_t i, k;
+
+	for (i = 0; i < GROUPS; i++) {
+		for (k = 0; k < 2; k++) {
+			RUN_UNTIL(l, each[i][k].got >= want[i]);
+			turns(l, 3);
+			MUST(each[i][k].got == want[i], "group %zu: %zu", i,
+			    each[i][k].got);
+			each[i][k].got = 0;
+		}
+	}
+}
+
+/*
+ * Two listeners each on a group of the system's interface, of another and of
+ * the loopback: the sender's interface decides who hears.
+ */
+BACKEND_TEST(internet, multicast_set_interface_lo)
+{
+	static const char *const groups[GROUPS] = { "224.0.0.115",
+		"224.0.0.116", "224.0.0.117" };
+	static const char *const interfaces[GROUPS] = { NULL, "10.9.1.1",
+		"127.0.0.1" };
+	static const char *const leave_by[] = { "10.9.0.1", "10.9.1.1",
+		"127.0.0.1", "0.0.0.0" };
+	static struct peer each[GROUPS][2];
+	int at = 0;
+	size_t i, k;
+
+	netns_enter();
+	l = test_loop(backend);
+	for (i = 0; i < GROUPS; i++) {
+		for (k = 0; k < 2; k++) {
+			peer_open(&each[i][k], l, DGRAM_UDP4, &reuse_addr);
+			/* The group itself: nothing else can be heard. */
+			OK(dgram_bind(each[i][k].s, at, groups[i], NULL,
+			    NULL));
+			OK(dgram_address(each[i][k].s, &each[i][k].addr));
+			at = dgram_addr_port(&each[i][k].addr);
+			OK(dgram_add_membership(each[i][k].s, groups[i],
+			    interfaces[i]));
+		}
+	}
+	peer_open(&p, l, DGRAM_UDP4, NULL);
+	OK(dgram_bind(p.s, 0, NULL, NULL, NULL));
+	for (k = 0; k < COUNT(leave_by); k++) {
+		OK(dgram_set_multicast_interface(p.s, leave_by[k]));
+		for (i = 0; i < GROUPS; i++)
+			OK(dgram_send(p.s, "x", 1, at, groups[i], NULL, NULL));
+		turns(l, 3);
+		heard_by(each, k == 0 || k == 3, k == 1, k == 2);
+	}
+	cr_assert_eq(p.n[EV_ERROR], 0);
 	free_loop(l);
 }

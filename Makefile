@@ -104,7 +104,7 @@ MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 
 EXAMPLES =	echo unix_echo syslogd daemon dnsforward resolve lookup demo \
 	server multi_buffer connected broadcast syslog_send adopt workers \
-	abort
+	abort multicast
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
 # The loop inside of others' loops, embed_ and the name that pkg-config knows.
 EMBEDS =	embed_libevent embed_libuv

@@ -330,6 +330,33 @@ TEST(examples, broadcast)
 	close(fd);
 }
 
+TEST(examples, multicast)
+{
+	struct program sender, hearer;
+	struct dgram_addr own, to;
+	char line[96];
+	int fd, port;
+
+	if (!DGI_OS_LINUX)
+		cr_skip_test("no groups on the loopback");
+	fd = bare_socket(DGRAM_UDP4, &own);
+	START(&hearer, "multicast", "receive", "lo", "0");
+	port = number_after(&hearer, "listening on 224.0.0.114 port ");
+	START(&sender, "multicast", "send", "127.0.0.1", text_of(port),
+	    "to some");
+	snprintf(line, sizeof(line), "7 bytes from 127.0.0.1:%d to the "
+	    "group\n", number_after(&sender, "7 bytes sent from port "));
+	says(&hearer, line);
+	ends_itself(&sender);
+	to = at("127.0.0.1", port);
+	tell(fd, &to, "you");
+	snprintf(line, sizeof(line), "3 bytes from 127.0.0.1:%d\n",
+	    dgram_addr_port(&own));
+	says(&hearer, line);
+	ends_on_sigterm(&hearer);
+	close(fd);
+}
+
 TEST(examples, log_by_path_and_port)
 {
 	struct program log, sender;

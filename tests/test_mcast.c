@@ -262,7 +262,7 @@ TEST(mcast, words_for_an_interface)
 	leave();
 }
 
-/* Contract 1.6: what Linux says, row by row. */
+/* What Linux says. */
 TEST(mcast, kernel_words)
 {
 	struct peer p, q;
@@ -1195,7 +1195,7 @@ TEST(mcast, source_of_what_is_sent)
 	leave();
 }
 
-/* Contract 1.6, the last paragraph. */
+/* What Node says. */
 TEST(mcast, words_to_send_by)
 {
 	static const struct {

@@ -64,7 +64,11 @@ netns_enter(void)
 	    "  ip link set d$i up && ip link set p$i up || exit 1; "
 	    "done && ip addr add fd09::1/64 dev d0 nodad && "
 	    "ip addr add fd09:1::1/64 dev d1 nodad && "
-	    "ip route add 224.0.0.0/4 dev d0");
+	    "ip route add 224.0.0.0/4 dev d0 && "
+	    /* Until the kernel has looked at its carrier a link loses. */
+	    "for d in d0 d1 p0 p1; do"
+	    "  until ip link show $d | grep -q 'state UP'; do :; done; "
+	    "done");
 }
 
 #endif

@@ -225,6 +225,14 @@ dgram_addr_format(const struct dgram_addr *a, char *buf, size_t size)
 	return finish(&t);
 }
 
+/* Node says nothing of the peer that an error of receiving came from. */
+static bool
+is_shown(const struct dgram_error *e)
+{
+	return e->addr != NULL && e->addr->len > 0 &&
+	    e->kind != DGRAM_IN_RECEIVE && e->kind != DGRAM_IN_ICMP;
+}
+
 int
 dgram_error_format(const struct dgram_error *e, char *buf, size_t size)
 {
@@ -240,7 +248,7 @@ dgram_error_format(const struct dgram_error *e, char *buf, size_t size)
 	if (e->host != NULL) {
 		add(&t, " ", 1);
 		add_string(&t, e->host);
-	} else if (e->addr != NULL && e->addr->len > 0) {
+	} else if (is_shown(e)) {
 		add(&t, " ", 1);
 		add_host(&t, e->addr);
 		/* Node leaves a port of 0 out, and brackets too. */

@@ -175,8 +175,9 @@ BACKEND_TEST(behaviour, b22_message_of_icmp)
 	turns(l, 3);
 	OK(dgram_send(p.s, number(1), 4, 0, NULL, NULL, NULL));
 	RUN_UNTIL(l, nrecords == 1);
-	TOLD('E', 0, -ECONNREFUSED, DGRAM_IN_ICMP,
-	    with("recvmsg ECONNREFUSED 127.0.0.1", dgram_addr_port(&dead)));
+	TOLD('E', 0, -ECONNREFUSED, DGRAM_IN_ICMP, "recvmsg ECONNREFUSED");
+	/* It is known, and not in the text. */
+	cr_assert(dgram_addr_equal(&p.error_addr, &dead));
 	leave();
 }
 

@@ -422,6 +422,7 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 			dgi_queue_tell_pending(s);
 			dgi_queue_fail_head(s, why_not(s,
 			    dgi_req_deadline(s->queue.head)));
+			most--;
 			continue;
 		}
 		k = transmit(s, n);

@@ -707,8 +707,9 @@ m_check_state(struct m_socket *ms)
 	if (dgram_bind(ms->s, -1, NULL, NULL, NULL) != (ms->state ==
 	    M_UNBOUND ? DGRAM_ERR_SOCKET_BAD_PORT :
 	    DGRAM_ERR_SOCKET_ALREADY_BOUND) ||
-	    dgram_connect(ms->s, 0, NULL, NULL, NULL) != (connects ?
-	    DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED : DGRAM_ERR_SOCKET_BAD_PORT))
+	    dgram_connect(ms->s, 9, ms->type == DGRAM_UDP4 ? "::1" :
+	    "127.0.0.1", NULL, NULL) != (connects ?
+	    DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED : -EINVAL))
 		m_fail(m, "socket %u: binds or connects in state %d",
 		    ms->slot, ms->state);
 }

@@ -702,7 +702,7 @@ do_connect_name(struct model *m, struct m_socket *ms)
 		expected = NOT_RUNNING;
 	else if (ms->type == DGRAM_UNIX)
 		expected = -EINVAL;
-	else if (is_connecting(ms))
+	else if (is_connecting(ms) && t.result != BAD_PORT)
 		expected = IS_CONNECTED;
 	else if (t.result == 1 && m->freeing)
 		expected = -ECANCELED;

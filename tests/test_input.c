@@ -238,13 +238,7 @@ BACKEND_TEST(input, addresses)
 			a.len = i == 0 ? (socklen_t)sizeof(a.u) + 1 :
 			    (socklen_t)-1;
 			CASE("%d, %u bytes", type, (unsigned)a.len);
-			/* What is behind an address is nothing to a send. */
-			if (!is_inet())
-				bad_address(&a);
-			BAD(dgram_bind_addr(q.s, &a), where == UNBOUND ?
-			    -EINVAL : ALREADY_BOUND);
-			BAD(dgram_connect_addr(q.s, &a), where == CONNECTED ?
-			    IS_CONNECTED : -EINVAL);
+			bad_address(&a);
 		}
 		for (i = 0; i < COUNT(families); i++) {
 			if (families[i] == there.u.sa.sa_family)
@@ -291,13 +285,14 @@ bad_place(int to_port, const char *address, int status)
 {
 	int bound = where == UNBOUND ? status : ALREADY_BOUND;
 	int peer = where == CONNECTED ? IS_CONNECTED : status;
+	int connect = status == BAD_PORT ? status : peer;
 
 	if (type == DGRAM_UNIX)
-		bound = peer = -EINVAL;
+		bound = peer = connect = -EINVAL;
 	BAD(dgram_bind(q.s, to_port, address, bind_done, &q), bound);
 	BAD(dgram_bind(q.s, to_port, address, NULL, NULL), bound);
-	BAD(dgram_connect(q.s, to_port, address, connect_done, &q), peer);
-	BAD(dgram_connect(q.s, to_port, address, NULL, NULL), peer);
+	BAD(dgram_connect(q.s, to_port, address, connect_done, &q), connect);
+	BAD(dgram_connect(q.s, to_port, address, NULL, NULL), connect);
 	BAD(dgram_send(q.s, "seven", 4, to_port, address, sent, &q), peer);
 	BAD(dgram_send(q.s, "seven", 4, to_port, address, NULL, NULL), peer);
 	BAD(dgram_sendv(q.s, &seven, 1, to_port, address, sent, &q), peer);
@@ -563,6 +558,9 @@ BACKEND_TEST(input, bytes)
 		CASE("%d, offsets", type);
 		BAD(dgram_sendto(q.s, NULL, 1, 0, 9, NULL, sent, &q), -EINVAL);
 		BAD(dgram_sendto(q.s, NULL, SIZE_MAX, 0, 9, NULL, sent, &q),
+		    -EINVAL);
+		/* What lies before it is not the caller's to send. */
+		BAD(dgram_sendto(q.s, data, (size_t)-1, 1, 9, NULL, sent, &q),
 		    -EINVAL);
 		BAD(dgram_sendto(q.s, NULL, 0, 1, 9, NULL, sent, &q),
 		    where == CONNECTED && is_inet() ? IS_CONNECTED : -EINVAL);

@@ -1010,7 +1010,8 @@ static const struct row {
 	NO(result), TWO(IS_CONNECTED), TWO(0), NO(result),		\
 	TWO(result), TWO(IS_CONNECTED), NO(result),			\
 	DEAD(NOT_RUNNING)
-	ROW(dgram_connect, c_connect_port, INET, 0, BAD_CONNECT(BAD_PORT)),
+	/* The port is looked at before the state, as in Node. */
+	ROW(dgram_connect, c_connect_port, INET, 0, EACH_LIVE_STATE(BAD_PORT)),
 	ROW(dgram_connect, c_connect_foreign, INET, 0, BAD_CONNECT(-EINVAL)),
 	ROW(dgram_connect, c_connect_long, INET, 0,
 	    BAD_CONNECT(-ENAMETOOLONG)),

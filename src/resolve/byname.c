@@ -137,6 +137,12 @@ is_given(const char *address)
 	return address != NULL && *address != '\0';
 }
 
+static int
+check_port(int port, int least)
+{
+	return port < least || port > 65535 ? DGRAM_ERR_SOCKET_BAD_PORT : 0;
+}
+
 /*
  * What the caller gave: a name to look up (1), or *ret (0), or an error.  least:
  * the smallest port; 0 is to bind, where no address is the wildcard.
@@ -145,10 +151,10 @@ static int
 read_address(const struct dgram_socket *s, const char *address, int port,
     int least, struct dgram_addr *ret)
 {
-	int r;
+	int r = check_port(port, least);
 
-	if (port < least || port > 65535)
-		return DGRAM_ERR_SOCKET_BAD_PORT;
+	if (r < 0)
+		return r;
 	if (!is_given(address)) {
 		if (least == 0)
 			dgi_addr_wildcard(ret, s->family);
@@ -364,6 +370,9 @@ dgram_connect(struct dgram_socket *s, int port, const char *address,
 	int r;
 
 	r = check_socket(s);
+	/* As Node: the port, the state, the address. */
+	if (r == 0)
+		r = check_port(port, 1);
 	if (r == 0 && s->state != DGI_UNBOUND)
 		r = dgi_state_check(s, DGI_CONNECT);
 	if (r == 0)
@@ -533,10 +542,11 @@ dgram_sendto(struct dgram_socket *s, const void *data, size_t offset,
 {
 	const char *p = data;
 
+	/* No object is larger: a negative number, which leads to before it. */
+	if (offset > PTRDIFF_MAX || (p == NULL && offset > 0))
+		return -EINVAL;
 	if (p != NULL)
 		p += offset;
-	else if (offset > 0)
-		return -EINVAL;
 	return dgram_send(s, p, length, port, address, done, arg);
 }
 

@@ -71,6 +71,7 @@ BACKEND_TEST(parallel, connect)
 	    IS_CONNECTED);
 	CHECK(dgram_connect_addr(p.s, &to), IS_CONNECTED);
 	refused_while_not_connected(p.s);
+	refused_ports(p.s);
 	turns(l, 2);
 	OK(answer(0, "127.0.0.1"));
 	RUN_UNTIL(l, p.n[EV_CLOSE] == 1);

@@ -580,6 +580,37 @@ BACKEND_TEST(abort, freed_by_its_effect)
 	leave();
 }
 
+static atomic_bool enough;
+
+static void *
+trigger_on(void *arg)
+{
+	while (!atomic_load(&enough))
+		dgram_abort_trigger(arg);
+	return NULL;
+}
+
+/* Threads that trigger it without end do not hold the end of the loop up. */
+BACKEND_TEST(abort, again_and_again)
+{
+	pthread_t t[THREADS];
+	struct peer p;
+	unsigned i;
+
+	enter_threads(backend);
+	open_bound(&p, DGRAM_UDP4);
+	atomic_store(&enough, false);
+	for (i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_create(&t[i], NULL, trigger_on, a), 0);
+	RUN_UNTIL(l, p.s == NULL);
+	cr_assert_eq(dgram_loop_free(l), 0);
+	atomic_store(&enough, true);
+	for (i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_join(t[i], NULL), 0);
+	dgram_abort_free(a);
+	cr_assert_eq(f.pieces, 0);
+}
+
 /* The trigger against the end of the loop. */
 BACKEND_TEST(abort, against_free)
 {

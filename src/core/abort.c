@@ -87,7 +87,8 @@ dgram_abort_trigger(struct dgram_abort *a)
 {
 	struct dgram_loop *l;
 
-	if (a == NULL)
+	/* Who comes behind the first does not count, and holds nobody up. */
+	if (a == NULL || atomic_load(&a->triggered))
 		return;
 	/*
 	 * In this order: no effect is seen before it is known that somebody is

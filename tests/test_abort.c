@@ -639,24 +639,39 @@ BACKEND_TEST(abort, against_free)
 	}								\
 } while (0)
 
-/* Triggered before or in the child: closed there, and where it was triggered. */
+/* The clock is looked at when the posts of the parent have been dropped. */
+static uint64_t
+now_and_trigger(const struct dgi_os *os)
+{
+	dgram_abort_trigger(a);
+	return dgi_os_real.now(os);
+}
+
+enum { BEFORE_FORK, IN_CHILD, BY_A_HANDLER, NMOMENTS };
+
+/*
+ * Triggered before, or in the child, there also by a handler inside of
+ * dgram_loop_fork(): closed in it, and where it was triggered.
+ */
 BACKEND_TEST(abort, fork)
 {
 	struct peer p;
-	int status, before, i;
+	int status, when, i;
 	pid_t pid;
 
-	for (before = 0; before < 2; before++) {
+	for (when = 0; when < NMOMENTS; when++) {
 		enter(backend);
 		open_bound(&p, DGRAM_UDP4);
-		if (before)
+		if (when == BEFORE_FORK)
 			dgram_abort_trigger(a);
 		fflush(NULL);
 		pid = test_fork();
 		cr_assert(pid >= 0);
 		if (pid == 0) {
+			if (when == BY_A_HANDLER)
+				f.os.now = now_and_trigger;
 			CHILD(dgram_loop_fork(l, 0) == 0);
-			if (!before)
+			if (when == IN_CHILD)
 				dgram_abort_trigger(a);
 			for (i = 0; i < 3; i++)
 				CHILD(dgram_loop_run_once(l, 0) >= 0);
@@ -670,7 +685,7 @@ BACKEND_TEST(abort, fork)
 		cr_assert_eq(status, 0, "the child failed: %#x",
 		    (unsigned)status);
 		turns(l, 3);
-		TRACE(&p, before ? "X" : "");
+		TRACE(&p, when == BEFORE_FORK ? "X" : "");
 		leave();
 	}
 }

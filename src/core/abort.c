@@ -132,7 +132,9 @@ member_end(struct dgi_member *m)
 
 /*
  * In a child the post was dropped, and a thread that was in the trigger is not
- * there.  In front of its sockets on the loop's list: it comes before them.
+ * there.  A handler may have triggered it since: then the post is on the list
+ * again, and once it is triggered nobody else puts it there.  In front of its
+ * sockets on the loop's list: it comes before them.
  */
 static void
 member_fork(struct dgi_member *m, bool take_paths)
@@ -141,8 +143,10 @@ member_fork(struct dgi_member *m, bool take_paths)
 
 	(void)take_paths;
 	atomic_store(&a->inside, 0);
-	a->posted = atomic_load(&a->triggered);
-	if (a->posted)
+	if (!atomic_load(&a->triggered))
+		return;
+	a->posted = true;
+	if (!dgi_wake_is_posted(atomic_load(&a->loop), &a->post))
 		dgi_wake_post(atomic_load(&a->loop), &a->post);
 }
 

@@ -229,6 +229,8 @@ void	dgi_wake_close_event(const struct dgi_os *, const int event[2]);
  * until release().  Any thread, as long as there is a loop.
  */
 void	dgi_wake_post(struct dgram_loop *, struct dgi_post *);
+/* Has it been made and not been taken yet?  While no other thread posts. */
+bool	dgi_wake_is_posted(const struct dgram_loop *, const struct dgi_post *);
 void	dgi_wake_run_posts(struct dgram_loop *);
 /* Frees them without a call: in a child they are the parent's. */
 void	dgi_wake_drop_posts(struct dgram_loop *);

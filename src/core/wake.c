@@ -168,6 +168,17 @@ free_post(const struct dgi_mem *m, struct dgi_post *p)
 	dgi_mem_free_shared(m, p, sizeof(*p));
 }
 
+bool
+dgi_wake_is_posted(const struct dgram_loop *l, const struct dgi_post *p)
+{
+	const struct dgi_post *q;
+
+	q = atomic_load_explicit(&l->posts, memory_order_acquire);
+	while (q != NULL && q != p)
+		q = q->next;
+	return q != NULL;
+}
+
 int
 dgram_loop_post(struct dgram_loop *l, void (*fn)(void *arg), void *arg)
 {

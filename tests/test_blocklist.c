@@ -938,6 +938,53 @@ BACKEND_TEST(blocklist, connected)
 	free_list();
 }
 
+/*
+ * The wildcard: Linux takes it for the address that a datagram is sent from, be
+ * it the socket's own or the datagram's.
+ */
+BACKEND_TEST(blocklist, sent_to_the_wildcard)
+{
+	struct iovec iov = { number(1), 4 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1, .to = &bad };
+	struct dgram_addr own;
+	struct peer q;
+	int fd2;
+
+	enter_sender(backend);
+	OK(dgram_addr_parse(&own, "127.0.0.2", 0));
+	fd2 = second_sender();
+	if (fd2 < 0) {
+		leave();
+		cr_skip_test("no 127.0.0.2 on this system");
+	}
+	close(fd2);
+	peer_open(&q, l, DGRAM_UDP4, &(struct dgram_options){
+	    .send_block_list = p.s->options.send_block_list });
+	OK(dgram_bind_addr(q.s, &own));
+	peer_bind(&p);
+	turns(l, 2);
+	OK(dgram_addr_parse(&bad, "0.0.0.0", port));
+	CHECK(dgram_try_send(q.s, &d, 1), BLOCKED);
+	CHECK(dgram_connect_addr(q.s, &bad), BLOCKED);
+	OK(CALL(dgram_send_addr(q.s, &iov, 1, &bad, NULL, NULL)));
+	RUN_UNTIL(l, stats_of(&q).failed == 1);
+	/* From 127.0.0.1 it may. */
+	OK(send_addr(2, &bad, false));
+	RUN_UNTIL(l, nrecords == 1);
+	cr_assert_eq(records[0].status, 4);
+	cr_assert_eq(bare_recv(fd), 2);
+	d.from = &own;
+	if (dgram_try_send(p.s, &d, 1) != -ENOTSUP) {
+		CHECK(dgram_try_send(p.s, &d, 1), BLOCKED);
+		OK(dgram_send_batch(p.s, &d, 1, NULL, NULL));
+		RUN_UNTIL(l, p.n[EV_ERROR] == 1);
+		OK(dgram_send_batch(p.s, &d, 1, sent, &p));
+		RUN_UNTIL(l, nrecords == 3);
+		cr_assert_eq(d.result, BLOCKED);
+	}
+	leave();
+}
+
 /* What close still sends is looked at as well. */
 BACKEND_TEST(blocklist, closed)
 {

@@ -388,23 +388,55 @@ sift(struct dgram_socket *s, unsigned n, size_t *bytes)
 	return left;
 }
 
-/* NULL: to the connected peer. */
+/*
+ * NULL: to the connected peer; from the socket's own address.  The wildcard leads
+ * to the address that it is sent from, if that is one (Linux).
+ */
 static bool
-stops_addr(const struct dgram_socket *s, const struct dgram_addr *to)
+stops_way(const struct dgram_socket *s, const struct dgram_addr *to,
+    const struct dgram_addr *from)
 {
-	return dgram_block_list_check(s->options.send_block_list,
-	    to == NULL ? &s->peer : to);
+	const struct dgram_block_list *b = s->options.send_block_list;
+
+	if (to == NULL)
+		to = &s->peer;
+	return dgram_block_list_check(b, to) || (dgi_addr_is_any(to) &&
+	    (dgram_block_list_check(b, &s->local) ||
+	    dgram_block_list_check(b, from)));
+}
+
+static bool
+stops_peer(const struct dgram_socket *s, const struct dgram_addr *to)
+{
+	return stops_way(s, to, NULL);
+}
+
+/* Where a request is sent from, if it says so: true. */
+static bool
+source_of(const struct dgram_socket *s, const struct dgi_req *r,
+    struct dgram_addr *from)
+{
+	struct dgi_source src;
+
+	if ((r->flags & DGI_REQ_META) == 0)
+		return false;
+	memcpy(&src, r->addr + DGI_REQ_SOURCE_AT, sizeof(src));
+	dgi_addr_wildcard(from, s->family);
+	if (s->family == AF_INET)
+		memcpy(&from->u.in.sin_addr, src.addr, 4);
+	else
+		memcpy(&from->u.in6.sin6_addr, src.addr, 16);
+	return src.has_addr;
 }
 
 static bool
 stops(const struct dgram_socket *s, const struct dgi_req *r)
 {
-	struct dgram_addr to = { .len = r->addr_len };
+	struct dgram_addr to = { .len = r->addr_len }, from;
 
-	if (r->addr_len == 0)
-		return stops_addr(s, NULL);
 	memcpy(&to.u, r->addr, r->addr_len);
-	return stops_addr(s, &to);
+	return stops_way(s, to.len > 0 ? &to : NULL,
+	    source_of(s, r, &from) ? &from : NULL);
 }
 
 static unsigned
@@ -413,7 +445,7 @@ count_allowed(const struct dgram_socket *s, const struct dgram_datagram *d,
 {
 	unsigned i;
 
-	for (i = 0; i < n && !stops_addr(s, d[i].to); i++)
+	for (i = 0; i < n && !stops_way(s, d[i].to, d[i].from); i++)
 		continue;
 	return i;
 }
@@ -434,9 +466,9 @@ dgi_block_list_new(const struct dgram_allocator *allocator,
 	memset(b, 0, sizeof(*b));
 	b->mem = mem;
 	atomic_init(&b->refs, 1);
-	b->check = dgram_block_list_check;
 	b->release = dgram_block_list_free;
 	b->sift = sift;
+	b->stops_peer = stops_peer;
 	b->stops = stops;
 	b->count_allowed = count_allowed;
 	*ret = b;

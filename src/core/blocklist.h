@@ -37,12 +37,12 @@ struct dgi_rules {
 
 struct dgram_block_list {
 	atomic_size_t refs;		/* the user's, and each socket's */
-	bool (*check)(const struct dgram_block_list *,
-	    const struct dgram_addr *);
 	void (*release)(struct dgram_block_list *);	/* one reference */
 	/* Of the list of a socket that receives: what is left of n messages. */
 	unsigned (*sift)(struct dgram_socket *, unsigned n, size_t *bytes);
-	/* Of one that sends: does it stop that; how many of n come before. */
+	/* Of one that sends: does it stop a peer, that; how many of n go. */
+	bool (*stops_peer)(const struct dgram_socket *,
+	    const struct dgram_addr *);
 	bool (*stops)(const struct dgram_socket *, const struct dgi_req *);
 	unsigned (*count_allowed)(const struct dgram_socket *,
 	    const struct dgram_datagram *, unsigned n);
@@ -70,12 +70,6 @@ dgi_block_list_release(struct dgram_block_list *b)
 {
 	if (b != NULL)
 		b->release(b);
-}
-
-static inline bool
-dgi_block_list_has(const struct dgram_block_list *b, const struct dgram_addr *a)
-{
-	return b != NULL && b->check(b, a);
 }
 
 #endif

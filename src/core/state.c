@@ -292,11 +292,12 @@ dgram_bind_fd(struct dgram_socket *s, int fd)
 static int
 check_target(const struct dgram_socket *s, const struct dgram_addr *addr)
 {
+	const struct dgram_block_list *list = s->options.send_block_list;
 	int len = dgi_addr_check(addr, s->family);
 
 	if (len > 0 && s->type != DGRAM_UNIX && dgram_addr_port(addr) == 0)
 		return DGRAM_ERR_SOCKET_BAD_PORT;
-	if (len > 0 && dgi_block_list_has(s->options.send_block_list, addr))
+	if (len > 0 && list != NULL && list->stops_peer(s, addr))
 		return DGRAM_ERR_IP_BLOCKED;
 	return len;
 }

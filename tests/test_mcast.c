@@ -262,6 +262,62 @@ TEST(mcast, words_for_an_interface)
 	leave();
 }
 
+#if DGI_HAVE_SOURCE_GROUP
+static int (*pass_setsockopt)(const struct dgi_os *, int fd, int level,
+    int name, const void *, socklen_t);
+
+/* Where IPv4 is concerned. */
+static int
+macos_setsockopt(const struct dgi_os *os, int fd, int level, int name,
+    const void *v, socklen_t len)
+{
+	struct group_source_req m;
+
+	if (level == IPPROTO_IP && (name == IP_ADD_MEMBERSHIP ||
+	    name == IP_DROP_MEMBERSHIP) && len > sizeof(struct ip_mreq))
+		len = sizeof(struct ip_mreq);
+	if (level == IPPROTO_IP && (name == MCAST_JOIN_SOURCE_GROUP ||
+	    name == MCAST_LEAVE_SOURCE_GROUP)) {
+		memcpy(&m, v, sizeof(m));
+		if (m.gsr_interface == 0)
+			return -EADDRNOTAVAIL;
+	}
+	return pass_setsockopt(os, fd, level, name, v, len);
+}
+
+/*
+ * macOS, and FreeBSD for long, read no number behind the addresses of an
+ * IP_ADD_MEMBERSHIP, and want one in what RFC 3678 has.
+ */
+TEST(mcast, without_ip_mreqn)
+{
+	struct peer p;
+
+	netns_enter();
+	enter(NULL);
+	pass_setsockopt = f.os.setsockopt;
+	f.os.setsockopt = macos_setsockopt;
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	OK(dgram_add_membership(p.s, "224.7.7.7", "d1"));
+	MEMBER(&p, "224.7.7.7", "d1", 1);
+	MEMBER(&p, "224.7.7.7", "d0", 0);
+	OK(dgram_add_membership(p.s, "224.7.7.7", NULL));
+	MEMBER(&p, "224.7.7.7", "d0", 1);
+	OK(dgram_drop_membership(p.s, "224.7.7.7", "d1"));
+	MEMBER(&p, "224.7.7.7", "d1", 0);
+	MEMBER(&p, "224.7.7.7", "d0", 1);
+	OK(dgram_drop_membership(p.s, "224.7.7.7", NULL));
+	MEMBER(&p, "224.7.7.7", "d0", 0);
+	OK(dgram_add_source_specific_membership(p.s, "10.9.0.2", "232.7.7.7",
+	    NULL));
+	MEMBER(&p, "232.7.7.7", "d0", 1);
+	OK(dgram_drop_source_specific_membership(p.s, "10.9.0.2", "232.7.7.7",
+	    NULL));
+	MEMBER(&p, "232.7.7.7", "d0", 0);
+	leave();
+}
+#endif
+
 /* What Linux says. */
 TEST(mcast, kernel_words)
 {

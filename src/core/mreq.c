@@ -274,7 +274,7 @@ set_option(const struct dgram_socket *s, int family, int name4, int name6,
 	    os->setsockopt(os, s->fd, IPPROTO_IPV6, name6, v, (socklen_t)size);
 }
 
-#if !DGI_HAVE_MREQN
+#if !DGI_HAVE_MREQN || !DGI_HAVE_SOURCE_GROUP
 /* An interface is known by its address only. */
 static int
 first_of(unsigned index, const struct sockaddr *sa, void *arg)
@@ -304,33 +304,6 @@ address_of(const struct dgi_os *os, unsigned index, struct in_addr *ret)
 }
 #endif
 
-static int
-apply(const struct dgram_socket *s, const struct dgi_mreq *q, unsigned index,
-    bool join)
-{
-	struct ipv6_mreq m6 = { .ipv6mr_interface = index };
-#if DGI_HAVE_MREQN
-	struct ip_mreqn m = { .imr_ifindex = (int)index };
-#else
-	struct ip_mreq m;
-	int r;
-
-	memset(&m, 0, sizeof(m));
-	if (q->group.family == AF_INET) {
-		r = address_of(s->loop->os, index, &m.imr_interface);
-		if (r < 0)
-			return r;
-	}
-#endif
-	memcpy(&m.imr_multiaddr, q->group.bytes, 4);
-	memcpy(&m6.ipv6mr_multiaddr, q->group.bytes, 16);
-	if (q->group.family == AF_INET)
-		return set_option(s, AF_INET, join ? IP_ADD_MEMBERSHIP :
-		    IP_DROP_MEMBERSHIP, 0, &m, sizeof(m));
-	return set_option(s, AF_INET6, 0, join ? IPV6_JOIN_GROUP :
-	    IPV6_LEAVE_GROUP, &m6, sizeof(m6));
-}
-
 #if DGI_HAVE_SOURCE_GROUP
 static void
 write_sockaddr(struct sockaddr_storage *ss, const struct dgi_ip *ip)
@@ -345,21 +318,66 @@ write_sockaddr(struct sockaddr_storage *ss, const struct dgi_ip *ip)
 	memcpy(ss, &a.u, a.len);
 }
 
+/* Not by struct ip_mreqn: macOS and old FreeBSDs take the first half of it. */
+static int
+apply4(const struct dgram_socket *s, const struct dgi_mreq *q, unsigned index,
+    bool join)
+{
+	struct group_req g;
+	struct ip_mreq m;
+
+	/* BSDs want a number here. */
+	if (index == 0) {
+		memset(&m, 0, sizeof(m));
+		memcpy(&m.imr_multiaddr, q->group.bytes, 4);
+		return set_option(s, AF_INET, join ? IP_ADD_MEMBERSHIP :
+		    IP_DROP_MEMBERSHIP, 0, &m, sizeof(m));
+	}
+	memset(&g, 0, sizeof(g));
+	g.gr_interface = index;
+	write_sockaddr(&g.gr_group, &q->group);
+	return set_option(s, AF_INET, join ? MCAST_JOIN_GROUP :
+	    MCAST_LEAVE_GROUP, 0, &g, sizeof(g));
+}
+
 static int
 apply_source(const struct dgram_socket *s, const struct dgi_mreq *q,
     unsigned index, bool join)
 {
 	const int name = join ? MCAST_JOIN_SOURCE_GROUP :
 	    MCAST_LEAVE_SOURCE_GROUP;
-	struct group_source_req m;
+	struct group_source_req g;
+	struct ip_mreq_source m;
 
-	memset(&m, 0, sizeof(m));
-	m.gsr_interface = index;
-	write_sockaddr(&m.gsr_group, &q->group);
-	write_sockaddr(&m.gsr_source, &q->source);
-	return set_option(s, q->group.family, name, name, &m, sizeof(m));
+	/* As above; IPv6 has no other call. */
+	if (index == 0 && q->group.family == AF_INET) {
+		memset(&m, 0, sizeof(m));
+		memcpy(&m.imr_multiaddr, q->group.bytes, 4);
+		memcpy(&m.imr_sourceaddr, q->source.bytes, 4);
+		return set_option(s, AF_INET, join ? IP_ADD_SOURCE_MEMBERSHIP :
+		    IP_DROP_SOURCE_MEMBERSHIP, 0, &m, sizeof(m));
+	}
+	memset(&g, 0, sizeof(g));
+	g.gsr_interface = index;
+	write_sockaddr(&g.gsr_group, &q->group);
+	write_sockaddr(&g.gsr_source, &q->source);
+	return set_option(s, q->group.family, name, name, &g, sizeof(g));
 }
 #else
+static int
+apply4(const struct dgram_socket *s, const struct dgi_mreq *q, unsigned index,
+    bool join)
+{
+	struct ip_mreq m;
+	int r;
+
+	memset(&m, 0, sizeof(m));
+	memcpy(&m.imr_multiaddr, q->group.bytes, 4);
+	r = address_of(s->loop->os, index, &m.imr_interface);
+	return r < 0 ? r : set_option(s, AF_INET, join ? IP_ADD_MEMBERSHIP :
+	    IP_DROP_MEMBERSHIP, 0, &m, sizeof(m));
+}
+
 static int
 apply_source(const struct dgram_socket *s, const struct dgi_mreq *q,
     unsigned index, bool join)
@@ -368,6 +386,20 @@ apply_source(const struct dgram_socket *s, const struct dgi_mreq *q,
 	return -ENOTSUP;
 }
 #endif
+
+/* From anybody. */
+static int
+apply(const struct dgram_socket *s, const struct dgi_mreq *q, unsigned index,
+    bool join)
+{
+	struct ipv6_mreq m = { .ipv6mr_interface = index };
+
+	if (q->group.family == AF_INET)
+		return apply4(s, q, index, join);
+	memcpy(&m.ipv6mr_multiaddr, q->group.bytes, 16);
+	return set_option(s, AF_INET6, 0, join ? IPV6_JOIN_GROUP :
+	    IPV6_LEAVE_GROUP, &m, sizeof(m));
+}
 
 int
 dgi_mreq_join(const struct dgram_socket *s, const struct dgi_mreq *q,

@@ -282,14 +282,14 @@
 #endif
 
 /*
- * struct ip_mreqn: an interface of IPv4 by its number, to join on and to send
- * multicast by.  OpenBSD has it for joining only, and not always had it.
+ * struct ip_mreqn: an interface of IPv4 by its number, to send multicast by.
+ * OpenBSD has not always had it.
  */
 #if !defined(DGI_HAVE_MREQN)
 #define DGI_HAVE_MREQN	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)
 #endif
 
-/* MCAST_JOIN_SOURCE_GROUP, RFC 3678: groups of one source. */
+/* RFC 3678: groups of one source, and interfaces of IPv4 by their numbers. */
 #if !defined(DGI_HAVE_SOURCE_GROUP)
 #define DGI_HAVE_SOURCE_GROUP	\
 	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)

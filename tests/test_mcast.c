@@ -368,7 +368,7 @@ TEST(mcast, kernel_words)
 	CHECK(dgram_drop_source_specific_membership(p.s, "10.9.0.1",
 	    "232.1.1.1", "d0"), -EADDRNOTAVAIL);
 	OK(dgram_drop_membership(p.s, "224.1.1.9", NULL));
-	cr_assert_eq(count(&p), 2);
+	cr_assert_eq(count(&p), 1);
 	/* Two sources, one of them where the kernel picked. */
 	OK(dgram_add_source_specific_membership(p.s, "10.9.0.1", "232.1.1.3",
 	    NULL));
@@ -701,16 +701,19 @@ TEST(mcast, picked_is_left_alone)
 	static const char *const groups[] = { "224.7.7.7", "ff05::7:7" };
 	const char *g;
 	struct peer p;
-	int i;
+	int i, k;
 
 	netns_enter();
 	enter(NULL);
-	for (i = 0; i < 2; i++) {
+	for (k = 0; k < 4; k++) {
+		i = k % 2;
 		g = groups[i];
 		netns_run(i == 0 ? "ip route replace 224.0.0.0/4 dev d0" :
 		    "ip -6 route replace table local multicast ff05::7:7 "
 		    "dev d0");
 		peer_open_bound(&p, l, DGRAM_UDP4 + i, NULL);
+		/* As where the kernel does not tell what it picked. */
+		fault_always(&f, FAULT_GETSOCKOPT, k < 2 ? 0 : -ENOPROTOOPT);
 		OK(dgram_add_membership(p.s, g, NULL));
 		MEMBER(&p, g, "d0", 1);
 		OK(dgram_add_membership(p.s, g, "d1"));
@@ -840,6 +843,100 @@ TEST(mcast, places_are_freed)
 		MEMBER(&p, "232.7.1.10", "d1", 1);
 	}
 	CHECK(dgram_add_membership(p.s, "224.7.7.7", "d1"), -ENOBUFS);
+	leave();
+}
+
+/* The same where the kernel picked, whatever its routes are by then. */
+TEST(mcast, picked_places_are_freed)
+{
+	struct peer p;
+	int i;
+
+	netns_enter();
+	netns_run("echo 3 > /proc/sys/net/ipv4/igmp_max_memberships");
+	enter(NULL);
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	OK(dgram_add_membership(p.s, "224.7.7.7", "d0"));
+	for (i = 0; i < 6; i++) {
+		netns_run("ip route replace 224.0.0.0/4 dev d1");
+		OK(dgram_add_membership(p.s, "224.7.7.7", NULL));
+		MEMBER(&p, "224.7.7.7", "d1", 1);
+		netns_run("ip link del d1");
+		if (i < 3)
+			netns_run("ip route add 224.0.0.0/4 dev d0");
+		OK(dgram_drop_membership(p.s, "224.7.7.7", NULL));
+		MEMBER(&p, "224.7.7.7", "d0", 1);
+		netns_run(AGAIN);
+	}
+	leave();
+}
+
+/* Picked twice, and each time another; and one of which nobody was told. */
+TEST(mcast, picked_are_told_apart)
+{
+	struct peer p;
+	struct ip_mreq m;
+
+	netns_enter();
+	enter(NULL);
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	OK(dgram_add_membership(p.s, "224.7.7.7", NULL));
+	netns_run("ip route replace 224.0.0.0/4 dev d1");
+	OK(dgram_add_membership(p.s, "224.7.7.7", NULL));
+	OK(dgram_drop_membership(p.s, "224.7.7.7", NULL));
+	MEMBER(&p, "224.7.7.7", "d0", 1);
+	MEMBER(&p, "224.7.7.7", "d1", 0);
+	cr_assert_eq(count(&p), 1);
+	OK(dgram_refresh_memberships(p.s));
+	MEMBER(&p, "224.7.7.7", "d0", 0);
+	MEMBER(&p, "224.7.7.7", "d1", 1);
+	memset(&m, 0, sizeof(m));
+	m.imr_multiaddr.s_addr = htonl(0xe0070707);
+	m.imr_interface.s_addr = htonl(0x0a090001);
+	OK((setsockopt)(p.s->fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m,
+	    sizeof(m)));
+	OK(dgram_drop_membership(p.s, "224.7.7.7", "d0"));
+	MEMBER(&p, "224.7.7.7", "d1", 1);
+	cr_assert_eq(count(&p), 1);
+	/* It could not be joined again: then nothing is left for it. */
+	netns_run("ip route del 224.0.0.0/4");
+	CHECK(dgram_refresh_memberships(p.s), -ENODEV);
+	OK((setsockopt)(p.s->fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m,
+	    sizeof(m)));
+	OK(dgram_drop_membership(p.s, "224.7.7.7", NULL));
+	MEMBER(&p, "224.7.7.7", "d0", 1);
+	cr_assert_eq(count(&p), 0);
+	leave();
+}
+
+/* What the kernel has left by itself is not twice in the table then. */
+TEST(mcast, joined_anew)
+{
+	struct peer p;
+	struct ip_mreq m;
+
+	netns_enter();
+	enter(NULL);
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	/* The source takes the place of all. */
+	OK(dgram_add_membership(p.s, "232.7.7.7", "d0"));
+	OK(dgram_add_source_specific_membership(p.s, "10.9.0.2", "232.7.7.7",
+	    "d0"));
+	cr_assert_eq(count(&p), 1);
+	OK(dgram_drop_source_specific_membership(p.s, "10.9.0.2", "232.7.7.7",
+	    "d0"));
+	OK(dgram_add_membership(p.s, "232.7.7.7", "d0"));
+	OK(dgram_refresh_memberships(p.s));
+	/* As another process would that has the descriptor, too. */
+	memset(&m, 0, sizeof(m));
+	m.imr_multiaddr.s_addr = htonl(0xe8070707);
+	OK((setsockopt)(p.s->fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &m,
+	    sizeof(m)));
+	OK(dgram_add_membership(p.s, "232.7.7.7", "d0"));
+	OK(dgram_refresh_memberships(p.s));
+	cr_assert_eq(count(&p), 1);
+	OK(dgram_drop_membership(p.s, "232.7.7.7", "d0"));
+	cr_assert_eq(count(&p), 0);
 	leave();
 }
 

@@ -6,8 +6,9 @@
  * The kernel decides what is joined; the table remembers what was asked for, so
  * that it can be asked again when interfaces have come, gone or changed.
  *
- * To leave without an interface means any of them to the kernel.  Where more
- * than one is joined, those that are known must be spared: leave_picked().
+ * Where the kernel picks an interface it is asked for it, joined_on().  If it does
+ * not tell, to leave means any of them to it, and those that are known must be
+ * spared: leave_picked().
  */
 
 #include "core/plat.h"
@@ -61,13 +62,6 @@ is_head(const struct dgi_membership *m)
 	return m->what.on.which == DGI_IF_ALL && m->index == 0;
 }
 
-/* What the kernel knows by this: joined, as far as the table can tell. */
-static bool
-is_joined(const struct dgi_membership *m)
-{
-	return m->index != 0 || m->what.on.which == DGI_IF_ANY;
-}
-
 /* To leave a group is to leave its sources, too. */
 static bool
 concerns(const struct dgi_mreq *q, const struct dgi_membership *m)
@@ -75,6 +69,34 @@ concerns(const struct dgi_mreq *q, const struct dgi_membership *m)
 	return dgi_ip_equal(&q->group, &m->what.group) &&
 	    (q->source.family == AF_UNSPEC ||
 	    dgi_ip_equal(&q->source, &m->what.source));
+}
+
+/* It is joined on that interface; 0: on any that is known. */
+static bool
+is_known(const struct dgram_socket *s, const struct dgi_mreq *q,
+    unsigned index)
+{
+	const struct dgi_membership *m;
+
+	for (m = s->memberships; m != NULL; m = m->next) {
+		if (m->index != 0 && m->index != DGI_PICKED &&
+		    concerns(q, m) && (index == 0 || m->index == index))
+			return true;
+	}
+	return false;
+}
+
+/* What has gone with it. */
+static void
+forget_all(struct dgram_socket *s, const struct dgi_mreq *q, unsigned index)
+{
+	struct dgi_membership *m, *next;
+
+	for (m = s->memberships; m != NULL; m = next) {
+		next = m->next;
+		if (m->index == index && concerns(q, m))
+			forget(s, m);
+	}
 }
 
 /* One of a head's. */
@@ -120,17 +142,151 @@ find(const struct dgram_socket *s, const struct dgi_mreq *q, unsigned index)
 	return best;
 }
 
-/* ---- joining ---- */
-
-/* All interfaces, for one head. */
+/* All interfaces, for one membership. */
 struct each {
 	struct dgram_socket *s;
 	const struct dgi_mreq *q;
-	unsigned joined;
+	unsigned joined, index;	/* how many; the last */
 	int refusal;		/* the first of an interface */
 	int failure;		/* the first of another reason */
 	bool go_on;		/* after that, too */
 };
+
+/* ---- leaving ---- */
+
+static int
+leave_each(unsigned index, const struct sockaddr *sa, void *arg)
+{
+	const struct each *e = arg;
+
+	if (sa != NULL || is_known(e->s, e->q, index))
+		return 0;
+	return dgi_mreq_leave(e->s, e->q, index) == 0;
+}
+
+/*
+ * Where only the kernel knows.  It may leave another one, and it may not find
+ * the one that it took by other routes: then each interface is tried that is not
+ * known.
+ */
+static int
+leave_picked(struct dgram_socket *s, const struct dgi_mreq *q)
+{
+	struct each e = { .s = s, .q = q };
+	int r, found;
+
+	if (!is_known(s, q, 0)) {
+		r = dgi_mreq_leave(s, q, 0);
+		if (r != -ENODEV && r != -EADDRNOTAVAIL)
+			return r;
+	}
+	found = dgi_interface_each(s->loop->os, leave_each, &e);
+	if (found < 0)
+		return found;
+	return found > 0 ? 0 : -EADDRNOTAVAIL;
+}
+
+/* 0 also if it was not joined any more: by another process, or the kernel. */
+static int
+leave_on(struct dgram_socket *s, const struct dgi_mreq *q, unsigned index)
+{
+	int r = index == DGI_PICKED ? leave_picked(s, q) :
+	    dgi_mreq_leave(s, q, index);
+
+	return r == -EADDRNOTAVAIL ? 0 : r;
+}
+
+/* Of a head that goes: 0, or the first error, and then there are some left. */
+static int
+leave_all(struct dgram_socket *s, const struct dgi_mreq *q)
+{
+	struct dgi_membership *m, *next;
+	int r, first = 0;
+
+	for (m = s->memberships; m != NULL; m = next) {
+		next = m->next;
+		if (!is_of(m, q))
+			continue;
+		r = leave_on(s, &m->what, m->index);
+		if (r == 0)
+			forget(s, m);
+		else if (first == 0)
+			first = r;
+	}
+	return first;
+}
+
+/* m is in the table, and what q means. */
+static int
+leave(struct dgram_socket *s, const struct dgi_mreq *q,
+    struct dgi_membership *m)
+{
+	unsigned index = m->index;
+	int r = 0;
+
+	if (is_head(m)) {
+		r = leave_all(s, &m->what);
+		if (r == 0)
+			forget(s, m);
+		return r;
+	}
+	if (index == 0) {
+		forget(s, m);
+		return 0;
+	}
+	r = leave_on(s, q, index);
+	if (r == 0)
+		forget_all(s, q, index);
+	return r;
+}
+
+/* ---- joining ---- */
+
+static int
+look_each(unsigned index, const struct sockaddr *sa, void *arg)
+{
+	struct each *e = arg;
+
+	if (sa == NULL && !is_known(e->s, e->q, index) &&
+	    dgi_mreq_is_member(e->s, e->q, index)) {
+		e->joined++;
+		e->index = index;
+	}
+	return 0;
+}
+
+/* Where that was which has just been joined. */
+static unsigned
+joined_on(struct dgram_socket *s, const struct dgi_mreq *q, unsigned index)
+{
+	struct each e = { .s = s, .q = q };
+
+	if (index != 0)
+		return index;
+	if (dgi_interface_each(s->loop->os, look_each, &e) < 0 ||
+	    e.joined != 1)
+		return DGI_PICKED;
+	return e.index;
+}
+
+/*
+ * Into the table: what has just been joined there was not joined before,
+ * whatever the table says, and a source on Linux takes the place of all of them.
+ */
+static void
+enter(struct dgram_socket *s, struct dgi_membership *m)
+{
+	struct dgi_membership *o, *next;
+
+	for (o = s->memberships; o != NULL; o = next) {
+		next = o->next;
+		if (o->index == m->index && m->index != 0 &&
+		    m->index != DGI_PICKED &&
+		    (concerns(&m->what, o) || concerns(&o->what, m)))
+			forget(s, o);
+	}
+	append(s, m);
+}
 
 /* It lies in the interface, and does not concern the others. */
 static bool
@@ -153,7 +309,7 @@ join_each(unsigned index, const struct sockaddr *sa, void *arg)
 	r = m == NULL ? -ENOMEM : dgi_mreq_join(e->s, e->q, index);
 	if (r == 0) {
 		m->index = index;
-		append(e->s, m);
+		enter(e->s, m);
 		e->joined++;
 		return 0;
 	}
@@ -184,26 +340,6 @@ join_all(struct dgram_socket *s, const struct dgi_mreq *q, bool go_on)
 	return e.refusal < 0 ? e.refusal : -ENODEV;
 }
 
-/* Of a head that goes: 0, or the first error, and then there are some left. */
-static int
-leave_all(struct dgram_socket *s, const struct dgi_mreq *q)
-{
-	struct dgi_membership *m, *next;
-	int r, first = 0;
-
-	for (m = s->memberships; m != NULL; m = next) {
-		next = m->next;
-		if (!is_of(m, q))
-			continue;
-		r = dgi_mreq_leave(s, &m->what, m->index);
-		if (r == 0 || r == -EADDRNOTAVAIL)
-			forget(s, m);
-		else if (first == 0)
-			first = r;
-	}
-	return first;
-}
-
 /* A membership on its way into the table. */
 struct join {
 	struct dgi_membership *m;
@@ -223,105 +359,14 @@ join(struct dgram_socket *s, void *arg)
 			(void)leave_all(s, &j->m->what);
 	} else {
 		r = dgi_mreq_join(s, &j->m->what, j->index);
+		if (r == 0)
+			j->m->index = joined_on(s, &j->m->what, j->index);
 	}
 	if (r < 0)
 		return r;
-	j->m->index = j->index;
-	append(s, j->m);
+	enter(s, j->m);
 	j->done = true;
 	return 0;
-}
-
-/* ---- leaving ---- */
-
-struct leave {
-	struct dgram_socket *s;
-	const struct dgi_mreq *q;
-};
-
-/* Another membership there is not to be left. */
-static bool
-is_spared(const struct leave *l, unsigned index)
-{
-	const struct dgi_membership *m;
-
-	for (m = l->s->memberships; m != NULL; m = m->next) {
-		if (m->index != 0 && concerns(l->q, m) &&
-		    (index == 0 || m->index == index))
-			return true;
-	}
-	return false;
-}
-
-static int
-leave_each(unsigned index, const struct sockaddr *sa, void *arg)
-{
-	const struct leave *l = arg;
-
-	if (sa != NULL || is_spared(l, index))
-		return 0;
-	return dgi_mreq_leave(l->s, l->q, index) == 0;
-}
-
-/*
- * Where the kernel picked.  It may leave another one, and it may not find the one
- * that it took by other routes: then each interface is tried that is not known.
- */
-static int
-leave_picked(struct dgram_socket *s, const struct dgi_mreq *q)
-{
-	struct leave l = { .s = s, .q = q };
-	int r, found;
-
-	if (!is_spared(&l, 0)) {
-		r = dgi_mreq_leave(s, q, 0);
-		if (r != -ENODEV && r != -EADDRNOTAVAIL)
-			return r;
-	}
-	found = dgi_interface_each(s->loop->os, leave_each, &l);
-	if (found < 0)
-		return found;
-	return found > 0 ? 0 : -EADDRNOTAVAIL;
-}
-
-/* What has gone with it. */
-static void
-forget_all(struct dgram_socket *s, const struct dgi_mreq *q, unsigned index)
-{
-	struct dgi_membership *m, *next;
-
-	for (m = s->memberships; m != NULL; m = next) {
-		next = m->next;
-		if (m->index == index && is_joined(m) && concerns(q, m))
-			forget(s, m);
-	}
-}
-
-/* m is in the table, and what q means. */
-static int
-leave(struct dgram_socket *s, const struct dgi_mreq *q,
-    struct dgi_membership *m)
-{
-	unsigned index = m->index;
-	int r = 0;
-
-	if (is_head(m)) {
-		r = leave_all(s, &m->what);
-		if (r == 0)
-			forget(s, m);
-		return r;
-	}
-	if (!is_joined(m)) {
-		forget(s, m);
-		return 0;
-	}
-	r = index != 0 ? dgi_mreq_leave(s, q, index) : leave_picked(s, q);
-	/* The kernel has forgotten it, or another process has left it. */
-	if (r == -EADDRNOTAVAIL)
-		r = 0;
-	if (r == 0)
-		forget_all(s, q, index);
-	return r;
 }
 
 /* ---- the calls ---- */
@@ -399,7 +444,7 @@ drop(struct dgram_socket *s, const char *source, const char *group,
 	/* Joined before the descriptor was ours, or where the kernel picked. */
 	r = dgi_mreq_leave(s, &q, index);
 	if (r == 0)
-		forget_all(s, &q, 0);
+		forget_all(s, &q, DGI_PICKED);
 	return r;
 }
 
@@ -448,10 +493,10 @@ leave_for_now(struct dgram_socket *s)
 
 	for (m = s->memberships; m != NULL; m = next) {
 		next = m->next;
-		if (m->index == 0)
+		if (m->index == 0 || m->index == DGI_PICKED)
 			continue;
-		r = dgi_mreq_leave(s, &m->what, m->index);
-		if (r < 0 && r != -EADDRNOTAVAIL) {
+		r = leave_on(s, &m->what, m->index);
+		if (r < 0) {
 			if (first == 0)
 				first = r;
 		} else if (m->what.on.which == DGI_IF_ALL) {
@@ -462,8 +507,13 @@ leave_for_now(struct dgram_socket *s)
 	}
 	/* None is left now but these. */
 	for (m = s->memberships; m != NULL; m = m->next) {
-		if (m->what.on.which == DGI_IF_ANY)
-			(void)leave_picked(s, &m->what);
+		if (m->index != DGI_PICKED)
+			continue;
+		r = leave_on(s, &m->what, m->index);
+		if (r == 0)
+			m->index = 0;
+		else if (first == 0)
+			first = r;
 	}
 	return first;
 }
@@ -489,7 +539,7 @@ dgram_refresh_memberships(struct dgram_socket *s)
 		if (r == 0)
 			r = dgi_mreq_join(s, &m->what, index);
 		if (r == 0)
-			m->index = index;
+			m->index = joined_on(s, &m->what, index);
 		else if (first == 0)
 			first = r;
 	}

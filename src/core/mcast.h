@@ -14,6 +14,7 @@
 
 #include <net/if.h>
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -63,9 +64,15 @@ int	dgi_mreq_join(const struct dgram_socket *, const struct dgi_mreq *,
 	    unsigned index);
 int	dgi_mreq_leave(const struct dgram_socket *, const struct dgi_mreq *,
 	    unsigned index);
+/* Has it joined the group there?  False also if the system does not tell. */
+bool	dgi_mreq_is_member(const struct dgram_socket *,
+	    const struct dgi_mreq *, unsigned index);
 /* Datagrams to groups leave by it. */
 int	dgi_mreq_set_interface(const struct dgram_socket *,
 	    const struct dgi_interface *, unsigned index);
+
+/* An index: the kernel picked, and does not tell. */
+#define DGI_PICKED	UINT_MAX
 
 /*
  * Of a socket, in the order in which they were joined.  That of all interfaces is
@@ -74,8 +81,7 @@ int	dgi_mreq_set_interface(const struct dgram_socket *,
 struct dgi_membership {
 	struct dgi_membership *next;
 	struct dgi_mreq what;
-	/* 0: the kernel picked, or it could not be joined again. */
-	unsigned index;
+	unsigned index;		/* 0: it could not be joined again */
 };
 
 #endif

@@ -427,6 +427,27 @@ dgi_mreq_leave(const struct dgram_socket *s, const struct dgi_mreq *q,
 	return r;
 }
 
+bool
+dgi_mreq_is_member(const struct dgram_socket *s, const struct dgi_mreq *q,
+    unsigned index)
+{
+#if DGI_HAVE_MSFILTER
+	const int level = q->group.family == AF_INET ? IPPROTO_IP :
+	    IPPROTO_IPV6;
+	const struct dgi_os *os = s->loop->os;
+	struct group_filter g;
+	socklen_t len = sizeof(g);
+
+	memset(&g, 0, sizeof(g));
+	g.gf_interface = index;
+	write_sockaddr(&g.gf_group, &q->group);
+	return os->getsockopt(os, s->fd, level, MCAST_MSFILTER, &g, &len) == 0;
+#else
+	(void)s, (void)q, (void)index;
+	return false;
+#endif
+}
+
 static int
 set_interface4(const struct dgram_socket *s, const struct dgi_interface *on,
     unsigned index)

@@ -295,6 +295,11 @@
 	(DGI_OS_LINUX || DGI_OS_FREEBSD || DGI_OS_MACOS)
 #endif
 
+/* MCAST_MSFILTER: what a socket has joined can be asked for.  Needs the above. */
+#if !defined(DGI_HAVE_MSFILTER)
+#define DGI_HAVE_MSFILTER	DGI_OS_LINUX
+#endif
+
 /* ENONET, what Linux makes of ICMP "source host isolated". */
 #if !defined(DGI_HAVE_ENONET)
 #define DGI_HAVE_ENONET	DGI_OS_LINUX

@@ -909,6 +909,27 @@ TEST(mcast, picked_are_told_apart)
 	leave();
 }
 
+/* A source of a group that has others elsewhere, which the kernel tells, too. */
+TEST(mcast, picked_source)
+{
+	const char *g = "232.7.7.7";
+	struct peer p;
+
+	netns_enter();
+	netns_run("echo 2 > /proc/sys/net/ipv4/igmp_max_memberships");
+	enter(NULL);
+	peer_open_bound(&p, l, DGRAM_UDP4, NULL);
+	OK(dgram_add_source_specific_membership(p.s, "10.9.0.2", g, "d1"));
+	OK(dgram_add_source_specific_membership(p.s, "10.9.0.3", g, NULL));
+	netns_run("ip link del d0 && ip route add 224.0.0.0/4 dev d1");
+	OK(dgram_drop_source_specific_membership(p.s, "10.9.0.3", g, NULL));
+	MEMBER(&p, g, "d1", 1);
+	cr_assert_eq(count(&p), 1);
+	/* The other place is free. */
+	OK(dgram_add_membership(p.s, "224.7.7.7", "d1"));
+	leave();
+}
+
 /* What the kernel has left by itself is not twice in the table then. */
 TEST(mcast, joined_anew)
 {

@@ -64,7 +64,7 @@ int	dgi_mreq_join(const struct dgram_socket *, const struct dgi_mreq *,
 	    unsigned index);
 int	dgi_mreq_leave(const struct dgram_socket *, const struct dgi_mreq *,
 	    unsigned index);
-/* Has it joined the group there?  False also if the system does not tell. */
+/* Has it joined that there?  False also if the system does not tell. */
 bool	dgi_mreq_is_member(const struct dgram_socket *,
 	    const struct dgi_mreq *, unsigned index);
 /* Datagrams to groups leave by it. */

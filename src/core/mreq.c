@@ -427,26 +427,51 @@ dgi_mreq_leave(const struct dgram_socket *s, const struct dgi_mreq *q,
 	return r;
 }
 
+#if DGI_HAVE_MSFILTER
+/* As many sources as Linux lets a socket have, unless mld_max_msf is raised. */
+#define SOURCES	64
+
 bool
 dgi_mreq_is_member(const struct dgram_socket *s, const struct dgi_mreq *q,
     unsigned index)
 {
-#if DGI_HAVE_MSFILTER
 	const int level = q->group.family == AF_INET ? IPPROTO_IP :
 	    IPPROTO_IPV6;
 	const struct dgi_os *os = s->loop->os;
-	struct group_filter g;
+	union {
+		struct group_filter filter;
+		uint8_t room[GROUP_FILTER_SIZE(SOURCES)];
+	} g;
+	struct sockaddr_storage source;
+	struct dgi_ip ip;
 	socklen_t len = sizeof(g);
+	unsigned i;
 
-	memset(&g, 0, sizeof(g));
-	g.gf_interface = index;
-	write_sockaddr(&g.gf_group, &q->group);
-	return os->getsockopt(os, s->fd, level, MCAST_MSFILTER, &g, &len) == 0;
+	memset(&g, 0, sizeof(g.filter));
+	g.filter.gf_interface = index;
+	g.filter.gf_numsrc = SOURCES;
+	write_sockaddr(&g.filter.gf_group, &q->group);
+	if (os->getsockopt(os, s->fd, level, MCAST_MSFILTER, &g, &len) < 0)
+		return false;
+	if (q->source.family == AF_UNSPEC)
+		return true;
+	for (i = 0; i < g.filter.gf_numsrc && i < SOURCES; i++) {
+		memcpy(&source, g.room + GROUP_FILTER_SIZE(i), sizeof(source));
+		read_sockaddr(&ip, (const struct sockaddr *)&source);
+		if (dgi_ip_equal(&ip, &q->source))
+			return true;
+	}
+	return false;
+}
 #else
+bool
+dgi_mreq_is_member(const struct dgram_socket *s, const struct dgi_mreq *q,
+    unsigned index)
+{
 	(void)s, (void)q, (void)index;
 	return false;
-#endif
 }
+#endif
 
 static int
 set_interface4(const struct dgram_socket *s, const struct dgi_interface *on,

@@ -860,14 +860,15 @@ BACKEND_TEST(flush, deadline_behind_icmp)
 	enter(backend, DGRAM_UDP4, NULL, NULL);
 	OK(dgram_connect_addr(sc.p.s, &sc.to));
 	turns(sc.l, 3);
-	make_late(20 * MS, 1);
+	/* Far enough for a machine that is busy. */
+	make_late(20000 * MS, 1);
 	late[0].to = NULL;
 	fault_sends(&sc.f, -EAGAIN);
 	fault_at(&sc.f, FAULT_SENDTO, 1, -ECONNREFUSED);
 	OK(dgram_send_batch(sc.p.s, late, 1, peer_done, &sc.p));
 	CHECK(dgram_flush(sc.p.s), 1);
 	/* It is not the timer that finds it. */
-	sc.f.ahead += 30 * MS;
+	sc.f.ahead += 30000 * MS;
 	dgram_loop_update(sc.l);
 	CHECK(dgram_flush(sc.p.s), 0);
 	turns(sc.l, 3);

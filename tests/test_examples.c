@@ -184,11 +184,15 @@ ends_itself(struct program *p)
 static void
 ends_on_sigterm(struct program *p)
 {
+	int64_t end = clock_ms() + PATIENCE;
 	int status;
 
 	HOLDS(waitpid(p->pid, &status, WNOHANG) == 0, "it has ended: %s",
 	    p->text);
-	kill(p->pid, SIGTERM);
+	/* Whoever ends it may say so again while it does. */
+	do {
+		kill(p->pid, SIGTERM);
+	} while (!readable(p->alive, clock_ms() + 1) && clock_ms() < end);
 	ends_itself(p);
 }
 

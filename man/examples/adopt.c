@@ -143,6 +143,9 @@ main(int argc, char **argv)
 			r = start_waiting();
 		if (r == 0)
 			r = dgram_loop_run(loop);
+		/* The handler would find no loop. */
+		(void)signal(SIGTERM, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);
 		(void)dgram_loop_free(loop);
 	}
 	if (r < 0)

@@ -124,6 +124,9 @@ main(int argc, char **argv)
 		    send_one(atoi(argv[2]), argv[3], argv[4]);
 		if (r == 0)
 			r = dgram_loop_run(loop);
+		/* The handler would find no loop. */
+		(void)signal(SIGTERM, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);
 		(void)dgram_loop_free(loop);
 	}
 	if (r < 0)

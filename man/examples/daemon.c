@@ -112,6 +112,8 @@ run_daemon(int ready)
 		(void)close(ready);
 		r = dgram_loop_run(loop);
 	}
+	/* The handler would find no loop. */
+	(void)signal(SIGTERM, SIG_IGN);
 	/* Closes the socket, which removes the path. */
 	(void)dgram_loop_free(loop);
 	return r < 0;
@@ -179,6 +181,8 @@ main(int argc, char **argv)
 	} else {
 		r = start_daemon(s);
 	}
+	/* The handler would find no loop. */
+	(void)signal(SIGTERM, SIG_IGN);
 	(void)dgram_loop_free(loop);
 	return r;
 }

@@ -242,6 +242,9 @@ main(int argc, char **argv)
 		r = open_both((enum dgram_type)type, &own, &to);
 		if (r == 0)
 			r = dgram_loop_run(loop);
+		/* The handler would find no loop. */
+		(void)signal(SIGTERM, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);
 		(void)dgram_loop_free(loop);
 	}
 	if (r < 0)

@@ -163,6 +163,9 @@ main(int argc, char **argv)
 		r = listen_path(argv[2]);
 	if (r == 0)
 		r = dgram_loop_run(loop);
+	/* The handler would find no loop. */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
 	/* Closes the sockets, which removes the path. */
 	(void)dgram_loop_free(loop);
 	return r < 0;

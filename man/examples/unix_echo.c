@@ -130,6 +130,9 @@ main(int argc, char **argv)
 		r = dgram_open(loop, &options, &s);
 		if (r == 0)
 			r = server ? serve(s, argv) : ask(s, argc, argv);
+		/* The handler would find no loop. */
+		(void)signal(SIGTERM, SIG_IGN);
+		(void)signal(SIGINT, SIG_IGN);
 		(void)dgram_loop_free(loop);
 	}
 	if (r < 0)

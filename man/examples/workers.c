@@ -74,6 +74,9 @@ work(const char *how)
 	printf("worker %ld by %s\n", (long)getpid(), how);
 	(void)fflush(stdout);
 	r = dgram_loop_run(loop);
+	/* The handler would find no loop. */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
 	(void)dgram_loop_free(loop);
 	return r;
 }

@@ -571,6 +571,58 @@ BACKEND_TEST(behaviour, b38_before_the_connect)
 	}
 }
 
+/* It comes while others wait, and its answer does, too. */
+static void
+answer_with_last(struct peer *p, enum event e, const struct dgram_message *m,
+    size_t n)
+{
+	if (e == EV_MESSAGE && n == 1)
+		OK(dgram_reply(p->s, m, number(m->size == 4 ?
+		    p->seq[p->got - 1] : 0), 4));
+}
+
+/* The kernel refused the first: the others wait, however they are sent. */
+BACKEND_TEST(behaviour, b41_all_wait)
+{
+	struct dgram_datagram d[2] = { { .iovcnt = 1 }, { .iovcnt = 1 } };
+	struct iovec iov[2];
+	uint32_t n, last, i;
+
+	EACH_TYPE(type) {
+		scene_enter(backend, type, NULL, NULL);
+		sc.p.hook = answer_with_last;
+		/* A path has room for 11. */
+		last = type == DGRAM_UNIX ? 10 : 100;
+		fault_sends(&sc.f, -EAGAIN);
+		OK(send_done(&sc.p, 1, &sc.to));
+		turns(sc.l, 3);
+		for (i = 0; i < 2; i++) {
+			iov[i] = (struct iovec){ number(2 + i), 4 };
+			d[i].iov = &iov[i];
+			d[i].to = &sc.to;
+		}
+		OK(dgram_send_batch(sc.p.s, d, 2, NULL, NULL));
+		bare_send(sc.fd, &sc.p.addr, 4);
+		RUN_UNTIL(sc.l, sc.p.got == 1);
+		cr_assert_eq(dgram_get_send_queue_count(sc.p.s), 4);
+		/* From here on it would take them at once. */
+		fault_sends(&sc.f, 0);
+		CHECK(dgram_try_send(sc.p.s, d, 2), -EAGAIN);
+		for (n = 5; n <= last; n += 2) {
+			OK(send_copy(&sc.p, n, &sc.to));
+			if (n < last)
+				OK(send_done(&sc.p, n + 1, &sc.to));
+		}
+		RUN_UNTIL(sc.l, dgram_get_send_queue_count(sc.p.s) == 0);
+		turns(sc.l, 3);
+		for (i = 1; i <= last; i++)
+			cr_assert_eq(bare_recv(sc.fd), i);
+		cr_assert_eq(bare_recv(sc.fd), -1);
+		cr_assert_eq(stats_of(&sc.p).sent, last);
+		leave();
+	}
+}
+
 #if HAVE_NETNS
 
 /* ---- groups: on the interfaces of netns.h ---- */

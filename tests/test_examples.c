@@ -307,6 +307,34 @@ TEST(examples, connected)
 	close(fd);
 }
 
+/* What is no port is not taken for 0, which would be any. */
+TEST(examples, bad_ports)
+{
+	static const char *const args[][4] = { { "server" }, { "abort" },
+		{ "broadcast", "receive" }, { "multicast", "receive", "*" },
+		{ "workers" } };
+	static const char *const ports[] = { "x", "", "80x", "-1", "65536" };
+	struct program p;
+	size_t i, k, n;
+	int status;
+
+	for (i = 0; i < COUNT(args); i++) {
+		for (k = 0; k < COUNT(ports); k++) {
+			const char *argv[5] = { NULL };
+
+			for (n = 0; args[i][n] != NULL; n++)
+				argv[n] = args[i][n];
+			argv[n] = ports[k];
+			start(&p, argv);
+			status = status_of(&p);
+			nstarted--;
+			HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1 &&
+			    strstr(p.text, "Port is not") != NULL, "%s %s: %s",
+			    args[i][0], ports[k], p.text);
+		}
+	}
+}
+
 TEST(examples, broadcast)
 {
 	struct program sender, hearer;

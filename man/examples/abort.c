@@ -19,6 +19,17 @@
 
 static struct dgram_abort *controller;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_signal(int sig)
 {
@@ -76,7 +87,7 @@ serve(struct dgram_loop *loop, char **ports)
 	for (; *ports != NULL && r == 0; ports++) {
 		r = dgram_open(loop, &options, &s);
 		if (r == 0)
-			r = dgram_bind(s, atoi(*ports), NULL, NULL, NULL);
+			r = dgram_bind(s, port_of(*ports), NULL, NULL, NULL);
 	}
 	return r < 0 ? r : dgram_loop_run(loop);
 }

@@ -23,6 +23,17 @@
 static struct dgram_loop *loop;
 static int failed;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_signal(int sig)
 {
@@ -120,8 +131,8 @@ main(int argc, char **argv)
 	if (r == 0) {
 		(void)signal(SIGTERM, on_signal);
 		(void)signal(SIGINT, on_signal);
-		r = receiver ? receive(atoi(argv[2])) :
-		    send_one(atoi(argv[2]), argv[3], argv[4]);
+		r = receiver ? receive(port_of(argv[2])) :
+		    send_one(port_of(argv[2]), argv[3], argv[4]);
 		if (r == 0)
 			r = dgram_loop_run(loop);
 		/* The handler would find no loop. */

@@ -182,6 +182,17 @@ on_message(struct dgram_socket *s, const struct dgram_message *m, size_t n,
 	}
 }
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_signal(int sig)
 {
@@ -226,8 +237,8 @@ main(int argc, char **argv)
 	type = argc == 5 ? dgram_type_parse(argv[1]) : -1;
 	if ((type != DGRAM_UDP4 && type != DGRAM_UDP6) ||
 	    dgram_addr_parse(&own, type == DGRAM_UDP4 ? "0.0.0.0" : "::",
-	    atoi(argv[2])) < 0 ||
-	    dgram_addr_parse(&to, argv[3], atoi(argv[4])) < 0) {
+	    port_of(argv[2])) < 0 ||
+	    dgram_addr_parse(&to, argv[3], port_of(argv[4])) < 0) {
 		fprintf(stderr, "usage: dnsforward udp4|udp6 port "
 		    "upstream-address upstream-port\n");
 		return 2;

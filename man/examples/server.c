@@ -18,6 +18,17 @@
 
 static struct dgram_loop *loop;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_signal(int sig)
 {
@@ -105,7 +116,7 @@ main(int argc, char **argv)
 		(void)signal(SIGINT, on_signal);
 		r = dgram_open(loop, &options, &s);
 		if (r == 0)
-			r = dgram_bind(s, argc == 2 ? atoi(argv[1]) : 41234,
+			r = dgram_bind(s, argc == 2 ? port_of(argv[1]) : 41234,
 			    NULL, NULL, NULL);
 		if (r == 0)
 			r = dgram_loop_run(loop);

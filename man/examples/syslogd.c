@@ -19,6 +19,17 @@
 
 static struct dgram_loop *loop;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_signal(int sig)
 {
@@ -158,7 +169,7 @@ main(int argc, char **argv)
 		return 1;
 	(void)signal(SIGTERM, on_signal);
 	(void)signal(SIGINT, on_signal);
-	r = listen_udp(atoi(argv[1]));
+	r = listen_udp(port_of(argv[1]));
 	if (r == 0)
 		r = listen_path(argv[2]);
 	if (r == 0)

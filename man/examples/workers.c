@@ -226,6 +226,17 @@ wait_for_workers(void)
 	return bad;
 }
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static int
 start(char **argv)
 {
@@ -241,7 +252,7 @@ start(char **argv)
 	/* Without `message` nothing is read: this process only binds. */
 	r = dgram_open(loop, &options, &s);
 	if (r == 0)
-		r = dgram_bind(s, atoi(argv[1]), NULL, NULL, NULL);
+		r = dgram_bind(s, port_of(argv[1]), NULL, NULL, NULL);
 	if (r == 0)
 		r = dgram_address(s, &own);
 	if (r == 0) {

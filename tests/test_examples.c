@@ -265,10 +265,13 @@ TEST(examples, server)
 	to = at("127.0.0.1", number_after(&p, "server listening 0.0.0.0:"));
 	tell(fd, &to, "hello");
 	tell(fd, &to, "a\033b");
+	/* Among them the second half of the control codes, as UTF-8, too. */
+	tell(fd, &to, "c\302\2330m");
 	snprintf(line, sizeof(line), "server got: hello from 127.0.0.1:%d\n",
 	    dgram_addr_port(&own));
 	says(&p, line);
 	says(&p, "server got: a\\x1bb from ");
+	says(&p, "server got: c\\xc2\\x9b0m from ");
 	ends_on_sigterm(&p);
 	close(fd);
 }

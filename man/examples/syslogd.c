@@ -65,7 +65,7 @@ print_text(const char *p, size_t size)
 	for (i = 0; i < size; i++) {
 		unsigned char c = (unsigned char)p[i];
 
-		if (c < 0x20 || c == 0x7f)
+		if (c < 0x20 || c >= 0x7f)
 			printf("\\x%02x", c);
 		else
 			putchar(c);

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "alloc.h"
 
@@ -509,12 +510,16 @@ TEST(abort, new_during_free)
 
 /* ---- threads ---- */
 
-static pthread_barrier_t barrier;
+/* macOS has no pthread_barrier_wait(3). */
+static atomic_uint ready;
+static atomic_bool go;
 
 static void *
 thread(void *arg)
 {
-	pthread_barrier_wait(&barrier);
+	atomic_fetch_add(&ready, 1);
+	while (!atomic_load(&go))
+		sched_yield();
 	dgram_abort_trigger(arg);
 	return NULL;
 }
@@ -524,10 +529,13 @@ start(pthread_t *t, unsigned n)
 {
 	unsigned i;
 
-	cr_assert_eq(pthread_barrier_init(&barrier, NULL, n + 1), 0);
+	atomic_store(&ready, 0);
+	atomic_store(&go, false);
 	for (i = 0; i < n; i++)
 		cr_assert_eq(pthread_create(&t[i], NULL, thread, a), 0);
-	pthread_barrier_wait(&barrier);
+	while (atomic_load(&ready) < n)
+		sched_yield();
+	atomic_store(&go, true);
 }
 
 static void
@@ -537,7 +545,6 @@ join(pthread_t *t, unsigned n)
 
 	for (i = 0; i < n; i++)
 		cr_assert_eq(pthread_join(t[i], NULL), 0);
-	pthread_barrier_destroy(&barrier);
 }
 
 /* All at once: it is triggered once. */

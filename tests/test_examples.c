@@ -315,7 +315,7 @@ TEST(examples, bad_ports)
 {
 	static const char *const args[][4] = { { "server" }, { "abort" },
 		{ "broadcast", "receive" }, { "multicast", "receive", "*" },
-		{ "workers" } };
+		{ "workers" }, { "connected" }, { "multi_buffer" } };
 	static const char *const ports[] = { "x", "", "80x", "-1", "65536" };
 	struct program p;
 	size_t i, k, n;

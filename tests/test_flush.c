@@ -356,7 +356,7 @@ BACKEND_TEST(flush, eagain_keeps_order)
 	uint32_t i;
 
 	enter(backend, DGRAM_UDP4, NULL, NULL);
-	/* The third call and one more: twice in the middle of it all. */
+	/* The second call: in the middle of it all. */
 	fault_at(&sc.f, FAULT_SENDMMSG, 2, -EAGAIN);
 	for (i = 1; i <= 100; i++)
 		OK(send_done(&sc.p, i, &sc.to));

@@ -17,6 +17,17 @@
 
 static int failed;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 fail(struct dgram_socket *s, int status)
 {
@@ -84,7 +95,7 @@ main(int argc, char **argv)
 	if (r == 0) {
 		r = dgram_open(loop, &options, &s);
 		if (r == 0)
-			r = dgram_connect(s, atoi(argv[1]),
+			r = dgram_connect(s, port_of(argv[1]),
 			    argc == 3 ? argv[2] : "localhost", on_connected,
 			    NULL);
 		if (r == 0)

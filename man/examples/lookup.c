@@ -36,6 +36,17 @@ static int failed;
 
 /* ---- looking up ---- */
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static int
 read_table(const char *path)
 {
@@ -205,7 +216,7 @@ main(int argc, char **argv)
 			r = dgram_timer_start(&patience, PATIENCE, 0);
 		}
 		for (i = 3; r == 0 && i < argc; i++)
-			greet(s, atoi(argv[2]), argv[i]);
+			greet(s, port_of(argv[2]), argv[i]);
 		if (r == 0) {
 			over(s);
 			r = dgram_loop_run(loop);

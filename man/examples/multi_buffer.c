@@ -17,6 +17,17 @@
 
 static int failed;
 
+/* A port, or -1, which nothing accepts. */
+static int
+port_of(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || n < 0 || n > 65535 ? -1 :
+	    (int)n;
+}
+
 static void
 on_sent(struct dgram_socket *s, int status, void *arg)
 {
@@ -56,7 +67,7 @@ main(int argc, char **argv)
 	if (r == 0) {
 		r = dgram_open(loop, &options, &s);
 		if (r == 0)
-			r = dgram_sendv(s, iov, 2, atoi(argv[1]),
+			r = dgram_sendv(s, iov, 2, port_of(argv[1]),
 			    argc == 3 ? argv[2] : NULL, on_sent, NULL);
 		/* Returns when the socket is closed: nothing is left then. */
 		if (r == 0)

@@ -21,8 +21,10 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES O V CC WERROR CPPFLAGS CFLAGS LDFLAGS
 [ -f "$1" ] || { echo "check-mutants: no patches" >&2; exit 1; }
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/dgt.XXXXXX") || exit 1
+workers=
 trap 'rm -rf "$tmp"' EXIT
-trap 'exit 1' HUP INT TERM
+# shellcheck disable=SC2086
+trap 'kill $workers 2> /dev/null; wait; exit 1' HUP INT TERM
 
 apply() {
 	if command -v patch > /dev/null 2>&1; then
@@ -110,20 +112,42 @@ try() {
 	return 1
 }
 
-killed=0 bad=0
-for mutant in "$@"; do
-	case $mutant in
-	/*) ;;
-	*) mutant=$PWD/$mutant ;;
-	esac
-	name=${mutant##*/}
-	rm -rf "$tmp/tree"
-	cp -Rp "$tmp/base" "$tmp/tree"
-	if (cd "$tmp/tree" && try "$mutant" "${name%.patch}"); then
-		killed=$((killed + 1))
-	else
-		bad=$((bad + 1))
-	fi
+# Takes mutants that no other worker has taken.  Each leaves a file in killed or
+# in bad.
+worker() {
+	mkdir "$tmp/$1"
+	dir=$tmp/$1
+	shift
+	for mutant in "$@"; do
+		name=${mutant##*/}
+		mkdir "$tmp/taken/$name" 2> /dev/null || continue
+		case $mutant in
+		/*) ;;
+		*) mutant=$PWD/$mutant ;;
+		esac
+		rm -rf "$dir/tree"
+		cp -Rp "$tmp/base" "$dir/tree"
+		if (cd "$dir/tree" && try "$mutant" "${name%.patch}"); then
+			: > "$tmp/killed/$name"
+		else
+			: > "$tmp/bad/$name"
+		fi
+	done
+}
+
+# Most of the time one compiler runs, or one that waits: as many at a time as
+# there are processors.
+mkdir "$tmp/taken" "$tmp/killed" "$tmp/bad"
+i=0
+while [ "$i" -lt "$JOBS" ]; do
+	worker "worker$i" "$@" &
+	workers="$workers $!"
+	i=$((i + 1))
 done
-echo "  $killed mutants killed, $bad not"
-[ "$bad" -eq 0 ]
+wait
+
+count() {
+	find "$tmp/$1" -type f | wc -l | tr -d ' '
+}
+echo "  $(count killed) mutants killed, $(count bad) not"
+[ "$(count bad)" -eq 0 ] && [ "$(count killed)" -eq $# ]

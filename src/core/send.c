@@ -83,7 +83,9 @@ check_to(const struct dgram_socket *s, const struct dgram_addr *to, size_t size)
 	if (s->state == DGI_CONNECTED)
 		return DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED;
 	len = (int)s->addr_len;
-	if (len == 0 || to->len < s->addr_len || to->len > sizeof(to->u) ||
+	/* Cut off, or longer than it can be: one look at both, to be sure. */
+	if (len == 0 || to->len - s->addr_len >
+	    sizeof(to->u) - sizeof(to->u.in6) ||
 	    to->u.sa.sa_family != s->family) {
 		len = dgi_addr_check(to, s->family);
 		if (len < 0)

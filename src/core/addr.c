@@ -34,21 +34,29 @@ set_len(struct dgram_addr *a, size_t len)
 #endif
 }
 
+uint32_t
+dgi_addr_index(const char *text)
+{
+	uint64_t v = 0;
+
+	/* An int to the kernel. */
+	while (*text >= '0' && *text <= '9' && v <= INT32_MAX)
+		v = v * 10 + (uint64_t)(*text++ - '0');
+	return *text == '\0' && v <= INT32_MAX ? (uint32_t)v : 0;
+}
+
 /* The index of an interface by name or number, or -ENODEV. */
 static int
 zone_index(const char *zone, uint32_t *index)
 {
 	char name[IF_NAMESIZE];
-	uint64_t v = 0;
 	int saved_errno = errno;
 
 	*index = strlen(zone) < sizeof(name) ? if_nametoindex(zone) : 0;
 	if (*index == 0) {
-		while (*zone >= '0' && *zone <= '9' && v <= UINT32_MAX)
-			v = v * 10 + (uint64_t)(*zone++ - '0');
-		if (*zone == '\0' && v <= UINT32_MAX &&
-		    if_indextoname((unsigned)v, name) != NULL)
-			*index = (uint32_t)v;
+		*index = dgi_addr_index(zone);
+		if (*index != 0 && if_indextoname(*index, name) == NULL)
+			*index = 0;
 	}
 	errno = saved_errno;
 	return *index == 0 ? -ENODEV : 0;
@@ -345,6 +353,16 @@ dgi_addr_wildcard(struct dgram_addr *a, int family)
 }
 
 void
+dgi_addr_from(struct dgram_addr *a, int family, const void *bytes)
+{
+	dgi_addr_wildcard(a, family);
+	if (family == AF_INET)
+		memcpy(&a->u.in.sin_addr, bytes, 4);
+	else
+		memcpy(&a->u.in6.sin6_addr, bytes, 16);
+}
+
+void
 dgi_addr_loopback(struct dgram_addr *a, int family)
 {
 	dgi_addr_wildcard(a, family);
@@ -386,12 +404,10 @@ dgi_addr_trim(struct dgram_addr *a)
 	}
 }
 
-/* fe80::/10; the macros IN6_IS_ADDR_ of musl cast const away. */
-static bool
-is_link_local6(const struct sockaddr_in6 *sin6)
+/* The macros IN6_IS_ADDR_ of musl cast const away. */
+bool
+dgi_addr_is_link_local6(const uint8_t *a)
 {
-	const uint8_t *a = sin6->sin6_addr.s6_addr;
-
 	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
 }
 
@@ -401,7 +417,7 @@ dgi_addr_has_zone(const struct sockaddr_in6 *sin6)
 {
 	const uint8_t *a = sin6->sin6_addr.s6_addr;
 
-	return is_link_local6(sin6) ||
+	return dgi_addr_is_link_local6(a) ||
 	    (a[0] == 0xff && ((a[1] & 0x0f) == 1 || (a[1] & 0x0f) == 2));
 }
 
@@ -442,7 +458,8 @@ dgi_addr_is_link_local(const struct dgram_addr *a)
 
 	if (b != NULL)
 		return b[0] == 169 && b[1] == 254;	/* RFC 3927 */
-	return a->u.sa.sa_family == AF_INET6 && is_link_local6(&a->u.in6);
+	return a->u.sa.sa_family == AF_INET6 &&
+	    dgi_addr_is_link_local6(a->u.in6.sin6_addr.s6_addr);
 }
 
 bool

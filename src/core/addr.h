@@ -10,6 +10,7 @@
 #include "core/plat.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "dgram.h"
 
@@ -26,6 +27,12 @@ int	dgi_addr_check(const struct dgram_addr *, int family);
 void	dgi_addr_wildcard(struct dgram_addr *, int family);
 void	dgi_addr_loopback(struct dgram_addr *, int family);
 
+/* That of 4 or 16 bytes in the order of the network, port 0. */
+void	dgi_addr_from(struct dgram_addr *, int family, const void *bytes);
+
+/* Of an interface as a decimal number, all of the text; 0: it is none. */
+uint32_t	dgi_addr_index(const char *text);
+
 /* The port of one of AF_INET or AF_INET6. */
 void	dgi_addr_set_port(struct dgram_addr *, int port);
 
@@ -41,6 +48,9 @@ bool	dgi_addr_has_zone(const struct sockaddr_in6 *);
 
 /* ::ffff:a.b.c.d */
 bool	dgi_addr_is_mapped(const struct dgram_addr *);
+
+/* fe80::/10, of 16 bytes. */
+bool	dgi_addr_is_link_local6(const uint8_t *);
 
 /* 0.0.0.0, ::; 169.254/16, fe80::/10; a group: of IPv4 also if mapped. */
 bool	dgi_addr_is_any(const struct dgram_addr *);

@@ -421,11 +421,7 @@ source_of(const struct dgram_socket *s, const struct dgi_req *r,
 	if ((r->flags & DGI_REQ_META) == 0)
 		return false;
 	memcpy(&src, r->addr + DGI_REQ_SOURCE_AT, sizeof(src));
-	dgi_addr_wildcard(from, s->family);
-	if (s->family == AF_INET)
-		memcpy(&from->u.in.sin_addr, src.addr, 4);
-	else
-		memcpy(&from->u.in6.sin6_addr, src.addr, 16);
+	dgi_addr_from(from, s->family, src.addr);
 	return src.has_addr;
 }
 

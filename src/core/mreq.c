@@ -99,8 +99,8 @@ dgi_interface_parse(struct dgi_interface *on, const char *text)
 	if (memcmp(on->addr.bytes, any, sizeof(any)) == 0)
 		return 0;
 	/* Each interface may have the same. */
-	if (on->addr.family == AF_INET6 && on->addr.bytes[0] == 0xfe &&
-	    (on->addr.bytes[1] & 0xc0) == 0x80)
+	if (on->addr.family == AF_INET6 &&
+	    dgi_addr_is_link_local6(on->addr.bytes))
 		return -EINVAL;
 	on->which = DGI_IF_ADDR;
 	return 0;
@@ -169,17 +169,6 @@ by_index(unsigned index, const struct sockaddr *sa, void *arg)
 	return sa == NULL && index == s->index;
 }
 
-/* All of it is a number: its value, or 0. */
-static unsigned
-number_of(const char *text)
-{
-	uint64_t v = 0;
-
-	while (*text >= '0' && *text <= '9' && v <= UINT32_MAX)
-		v = v * 10 + (uint64_t)(*text++ - '0');
-	return *text == '\0' && v <= INT32_MAX ? (unsigned)v : 0;
-}
-
 int
 dgi_interface_find(const struct dgi_os *os, const struct dgi_interface *on,
     unsigned *index)
@@ -194,7 +183,7 @@ dgi_interface_find(const struct dgi_os *os, const struct dgi_interface *on,
 		s.index = os->if_nametoindex(os, on->name);
 		r = s.index != 0;
 		if (s.index == 0) {
-			s.index = number_of(on->name);
+			s.index = dgi_addr_index(on->name);
 			if (s.index != 0)
 				r = dgi_interface_each(os, by_index, &s);
 		}
@@ -310,11 +299,7 @@ write_sockaddr(struct sockaddr_storage *ss, const struct dgi_ip *ip)
 {
 	struct dgram_addr a;
 
-	dgi_addr_wildcard(&a, ip->family);
-	if (ip->family == AF_INET)
-		memcpy(&a.u.in.sin_addr, ip->bytes, 4);
-	else
-		memcpy(&a.u.in6.sin6_addr, ip->bytes, 16);
+	dgi_addr_from(&a, ip->family, ip->bytes);
 	memcpy(ss, &a.u, a.len);
 }
 

@@ -181,7 +181,7 @@ refuse(int k, int status)
 /* ---- scenes ---- */
 
 static inline void
-open_named(struct peer *peer, const struct dgram_options *options,
+open_typed(struct peer *peer, int type, const struct dgram_options *options,
     dgram_lookup_fn *lookup)
 {
 	struct dgram_options o = { 0 };
@@ -190,7 +190,14 @@ open_named(struct peer *peer, const struct dgram_options *options,
 		o = *options;
 	o.events = &names_events;
 	o.lookup = lookup;
-	peer_open(peer, l, DGRAM_UDP4, &o);
+	peer_open(peer, l, (enum dgram_type)type, &o);
+}
+
+static inline void
+open_named(struct peer *peer, const struct dgram_options *options,
+    dgram_lookup_fn *lookup)
+{
+	open_typed(peer, DGRAM_UDP4, options, lookup);
 }
 
 /* A loop and a bare socket; and a socket of the library that is not bound. */

@@ -19,17 +19,10 @@ begin(const char *backend)
 	enter(backend, NULL, NULL, look_up);
 }
 
-/* As open_named(), of any type. */
 static inline void
 open_type(struct peer *peer, int type, const struct dgram_options *options)
 {
-	struct dgram_options o = { 0 };
-
-	if (options != NULL)
-		o = *options;
-	o.events = &names_events;
-	o.lookup = look_up;
-	peer_open(peer, l, (enum dgram_type)type, &o);
+	open_typed(peer, type, options, look_up);
 }
 
 /* It may be opened again after that. */

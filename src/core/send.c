@@ -16,23 +16,10 @@
 
 #include "core/addr.h"
 #include "core/queue.h"
-#include "core/socket.h"
+#include "core/send.h"
 
-/* 65535 less the headers: IPv4 20 and 8 bytes, IPv6 8 (RFC 8200, 4.5). */
-#define UDP4_MOST	65507u
-#define UDP6_MOST	65527u
-
-/* ---- checks ---- */
-
-static int
-check_running(const struct dgram_socket *s)
-{
-	return s->state == DGI_CLOSED || s->ending ?
-	    DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING : 0;
-}
-
-static int
-sum_pieces(const struct iovec *iov, int n, size_t *sum)
+int
+dgi_send_sum_pieces(const struct iovec *iov, int n, size_t *sum)
 {
 	int i;
 
@@ -52,89 +39,16 @@ sum_pieces(const struct iovec *iov, int n, size_t *sum)
 	return 0;
 }
 
-/* The sum of the pieces, or an error. */
-static inline int
-check_iov(const struct iovec *iov, int n, size_t *sum)
-{
-	if (n != 1 || iov == NULL || iov->iov_base == NULL ||
-	    iov->iov_len > INT_MAX)
-		return sum_pieces(iov, n, sum);
-	*sum = iov->iov_len;
-	return 0;
-}
-
 /* Longer than the smallest limit there is. */
-static int
-check_large(const struct dgram_socket *s, const struct dgram_addr *peer,
-    size_t size)
+int
+dgi_send_check_large(const struct dgram_socket *s,
+    const struct dgram_addr *peer, size_t size)
 {
-	if (s->type != DGRAM_UNIX && (size > UDP6_MOST ||
+	if (s->type != DGRAM_UNIX && (size > DGI_UDP6_MOST ||
 	    s->type == DGRAM_UDP4 || dgi_addr_is_mapped(peer)))
 		return -EMSGSIZE;
 	return 0;
 }
-
-/* The length of the address, or an error. */
-static inline int
-check_to(const struct dgram_socket *s, const struct dgram_addr *to, size_t size)
-{
-	int len, r;
-
-	if (s->state == DGI_CONNECTED)
-		return DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED;
-	len = (int)s->addr_len;
-	/* Cut off, or longer than it can be: one look at both, to be sure. */
-	if (len == 0 || to->len - s->addr_len >
-	    sizeof(to->u) - sizeof(to->u.in6) ||
-	    to->u.sa.sa_family != s->family) {
-		len = dgi_addr_check(to, s->family);
-		if (len < 0)
-			return len;
-	} else if (to->u.in.sin_port == 0) {
-		return DGRAM_ERR_SOCKET_BAD_PORT;
-	}
-	if (size > UDP4_MOST) {
-		r = check_large(s, to, size);
-		if (r < 0)
-			return r;
-	}
-	return len;
-}
-
-/* The length of the address (0: the connected peer), or an error. */
-static inline int
-check_peer(const struct dgram_socket *s, const struct dgram_addr *to,
-    size_t size)
-{
-	if (to != NULL)
-		return check_to(s, to, size);
-	if (s->state != DGI_CONNECTED)
-		return DGRAM_ERR_SOCKET_DGRAM_NOT_CONNECTED;
-	return size > UDP4_MOST ? check_large(s, &s->peer, size) : 0;
-}
-
-/*
- * The length of the address (0: the connected peer), or an error.  *meta becomes
- * true if it says more.
- */
-static inline int
-check_datagram(struct dgram_socket *s, const struct dgram_datagram *d,
-    size_t *size, bool *meta)
-{
-	int len, r;
-
-	r = check_iov(d->iov, d->iovcnt, size);
-	if (r < 0)
-		return r;
-	len = check_peer(s, d->to, *size);
-	if (len < 0 || !dgi_meta_is_set(d))
-		return len;
-	*meta = true;
-	r = dgi_meta_check(s, d);
-	return r < 0 ? r : len;
-}
-
-/* ---- one datagram ---- */
 
 /* The request borrows the pieces; more than two need an array of its own. */
 static int
@@ -199,9 +113,8 @@ keep(struct dgram_socket *s, struct dgi_req *r, const struct iovec *iov, int n)
 	return 0;
 }
 
-/* A checked datagram becomes a request; NULL: no memory.  src may be NULL. */
-static struct dgi_req *
-make_request(struct dgram_socket *s, const struct iovec *iov, int n,
+struct dgi_req *
+dgi_send_make(struct dgram_socket *s, const struct iovec *iov, int n,
     size_t size, const struct dgram_addr *to, int to_len,
     const struct dgi_source *src, dgram_done_fn *done)
 {
@@ -225,12 +138,8 @@ make_request(struct dgram_socket *s, const struct iovec *iov, int n,
 	return r;
 }
 
-/*
- * What does not depend on where to: room for n datagrams, and a socket that will
- * send them.
- */
-static int
-admit(struct dgram_socket *s, size_t n, size_t bytes)
+int
+dgi_send_admit(struct dgram_socket *s, size_t n, size_t bytes)
 {
 	int r = dgi_queue_admit(s, n, bytes);
 
@@ -251,15 +160,15 @@ accept_one(struct dgram_socket *s, const struct iovec *iov, int iovcnt,
 	size_t size;
 	int r, len = 0;
 
-	r = check_running(s);
+	r = dgi_send_check_running(s);
 	if (r == 0)
-		r = check_iov(iov, iovcnt, &size);
+		r = dgi_send_check_iov(iov, iovcnt, &size);
 	if (r == 0)
-		r = len = check_peer(s, to, size);
+		r = len = dgi_send_check_peer(s, to, size);
 	if (r >= 0)
-		r = admit(s, 1, size);
+		r = dgi_send_admit(s, 1, size);
 	if (r == 0) {
-		req = make_request(s, iov, iovcnt, size, to, len, src, done);
+		req = dgi_send_make(s, iov, iovcnt, size, to, len, src, done);
 		r = req == NULL ? -ENOMEM : 0;
 	}
 	*status = r;
@@ -274,11 +183,11 @@ dgi_send_accept_named(struct dgram_socket *s, const struct iovec *iov,
 	size_t size;
 	int r;
 
-	r = check_iov(iov, iovcnt, &size);
-	if (r == 0 && size > (s->type == DGRAM_UDP4 ? UDP4_MOST : UDP6_MOST))
+	r = dgi_send_check_iov(iov, iovcnt, &size);
+	if (r == 0 && size > (s->type == DGRAM_UDP4 ? DGI_UDP4_MOST : DGI_UDP6_MOST))
 		r = -EMSGSIZE;
 	if (r == 0)
-		r = admit(s, 1, size);
+		r = dgi_send_admit(s, 1, size);
 	if (r == 0) {
 		req = dgi_req_new(s, 0, 0);
 		r = req == NULL ? -ENOMEM : 0;
@@ -325,7 +234,7 @@ static inline bool
 is_common(const struct dgram_socket *s, const void *data, size_t size,
     const struct dgram_addr *to)
 {
-	return data != NULL && size <= UDP4_MOST &&
+	return data != NULL && size <= DGI_UDP4_MOST &&
 	    to->len == s->common_len && to->u.sa.sa_family == s->family &&
 	    to->u.in.sin_port != 0 && s->queued < s->common_most &&
 	    size <= s->bytes_left && s->loop->requests[0].free != NULL;
@@ -381,7 +290,7 @@ dgram_send_path(struct dgram_socket *s, const void *data, size_t size,
 
 	if (s == NULL)
 		return -EINVAL;
-	r = check_running(s);
+	r = dgi_send_check_running(s);
 	if (r == 0)
 		r = dgram_addr_unix(&to, path);
 	if (r < 0)
@@ -418,7 +327,7 @@ reply(struct dgram_socket *s, const struct iovec *iov,
 	struct dgi_req *req;
 	int r;
 
-	r = check_running(s);
+	r = dgi_send_check_running(s);
 	if (r < 0)
 		return r;
 	if (s->state == DGI_CONNECTED) {
@@ -461,139 +370,4 @@ dgram_reply(struct dgram_socket *s, const struct dgram_message *m,
 		dgi_list_append(&s->loop->borrowers, &s->borrower);
 	return send_common(s, &iov, m->remote, NULL, NULL,
 	    DGI_REQ_REPLY | DGI_REQ_ARENA);
-}
-
-/* ---- many ---- */
-
-/* Of an array: bytes, how many have a deadline, whether some say more. */
-struct tally {
-	size_t bytes, deadlines;
-	bool meta;
-};
-
-/* Checks all of them. */
-static int
-check_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n,
-    struct tally *t)
-{
-	size_t i, size, sum = 0, deadlines = 0;
-	bool meta = false;
-	int r;
-
-	for (i = 0; i < n; i++) {
-		r = check_datagram(s, &d[i], &size, &meta);
-		if (r < 0)
-			return r;
-		if (size > SIZE_MAX - sum)
-			return -EMSGSIZE;
-		sum += size;
-		deadlines += d[i].deadline_ns != 0;
-	}
-	*t = (struct tally){ sum, deadlines, meta };
-	return 0;
-}
-
-/*
- * Without a completion each becomes a request with a copy of its bytes: all of
- * them are made before the first is queued, so that all are accepted or none.
- */
-static int
-copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
-{
-	struct dgi_source src, *from;
-	struct dgi_reqs made;
-	struct dgi_req *req;
-	size_t i, size;
-	int r = 0, len;
-	bool meta;
-
-	dgi_reqs_init(&made);
-	for (i = 0; i < n; i++) {
-		meta = false;
-		len = check_datagram(s, &d[i], &size, &meta);
-		from = meta ? &src : NULL;
-		if (meta)
-			dgi_meta_of(&d[i], from);
-		req = make_request(s, d[i].iov, d[i].iovcnt, size, d[i].to, len,
-		    from, NULL);
-		if (req == NULL) {
-			r = -ENOMEM;
-			break;
-		}
-		req->arg = NULL;
-		if (d[i].deadline_ns != 0) {
-			req->deadline = d[i].deadline_ns;
-			req->flags |= DGI_REQ_TIMED;
-		}
-		dgi_reqs_append(&made, req);
-	}
-	while ((req = made.head) != NULL) {
-		made.head = req->next;
-		if (r < 0) {
-			dgi_req_free(s, req);
-			continue;
-		}
-		s->deadlines += req->deadline != 0;
-		dgi_queue_push(s, req, 1, (size_t)req->status);
-	}
-	dgi_queue_watch_deadlines(s);
-	return r;
-}
-
-int
-dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
-    dgram_done_fn *done, void *arg)
-{
-	struct dgi_req *req;
-	struct tally t;
-	int r;
-
-	if (s == NULL || (d == NULL && n > 0) || n > INT_MAX)
-		return -EINVAL;
-	r = check_running(s);
-	if (r < 0)
-		return r;
-	r = check_all(s, d, n, &t);
-	if (r < 0)
-		return r;
-	r = admit(s, n, t.bytes);
-	if (r < 0)
-		return r;
-	if (done == NULL)
-		return copy_all(s, d, n);
-	req = dgi_req_new(s, DGI_REQ_BATCH, 0);
-	if (req == NULL)
-		return -ENOMEM;
-	req->done = done;
-	req->arg = arg;
-	req->u.batch.v = d;
-	req->u.batch.n = n;
-	req->u.batch.pos = req->u.batch.went = 0;
-	if (t.meta)
-		req->flags |= DGI_REQ_META;
-	s->deadlines += t.deadlines;
-	dgi_queue_push(s, req, n, t.bytes);
-	dgi_queue_watch_deadlines(s);
-	return 0;
-}
-
-int
-dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
-{
-	size_t i, size;
-	bool meta = false;
-	int r;
-
-	if (s == NULL || (d == NULL && n > 0) || n > INT_MAX)
-		return -EINVAL;
-	r = check_running(s);
-	for (i = 0; i < n && r >= 0; i++)
-		r = check_datagram(s, &d[i], &size, &meta);
-	if (r >= 0 && n > 0)
-		r = dgi_state_ready_to_send(s);
-	if (r < 0 || n == 0)
-		return r < 0 ? r : 0;
-	if (s->queue.head != NULL || !dgi_state_can_send(s))
-		return -EAGAIN;
-	return dgi_queue_try(s, d, n, meta);
 }

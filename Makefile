@@ -71,7 +71,8 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/fork.o ${O}/core/arena.o \
 	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
 	${O}/core/access.o ${O}/core/meta.o ${O}/core/recv.o ${O}/core/send.o \
-	${O}/core/batch.o ${O}/core/queue.o ${O}/core/flush.o ${O}/core/named.o \
+	${O}/core/batch.o ${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \
+	${O}/core/peer.o ${O}/core/named.o \
 	${O}/core/option.o ${O}/core/mreq.o ${O}/core/mcast.o \
 	${O}/core/unix.o ${O}/core/stats.o ${O}/core/blocklist.o \
 	${O}/core/abort.o \

@@ -382,6 +382,9 @@ struct dgram_options {
 			_NO_REMOTE; -ENOTSUP: not here, at open or at bind */
 	const char *device;	/* bound to this interface before the address;
 			as reuse_: not with DGRAM_UNIX, -ENOTSUP */
+	bool reconnect;		/* DGRAM_UNIX: connects to the name of its peer
+			again when that has gone, while something waits for
+			it; what does is not lost.  Other types: -EINVAL */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
 			bind(2), inside the call that binds; < 0 fails it */
 	dgram_lookup_fn *lookup;	/* instead of getaddrinfo(3), for names;

@@ -266,7 +266,9 @@ BACKEND_TEST(queue, nothing_is_allocated_in_the_steady_state)
 		echo_to = sink_addr;
 		sent = got = 0;
 		while (got < N) {
-			for (i = 0; i < WINDOW && sent - got < WINDOW; i++)
+			/* A full sink does not hold the answers up. */
+			for (i = 0; i < WINDOW && sent - got < WINDOW &&
+			    dgram_get_send_queue_count(sc.p.s) < 256; i++)
 				bare_send(sc.fd, &sc.p.addr,
 				    (uint32_t)sent++);
 			turn_wait(sc.l, 1000);

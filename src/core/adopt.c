@@ -145,6 +145,8 @@ dgi_socket_adopt(struct dgram_socket *s, int fd)
 		return DGRAM_ERR_INVALID_FD_TYPE;
 	if (type == DGRAM_UNIX && dgi_option_has_list(&s->options))
 		return -ENOTSUP;
+	if (type != DGRAM_UNIX && s->options.reconnect)
+		return -EINVAL;
 	if (is_ours(s, fd))
 		return -EEXIST;
 	f.type = (enum dgram_type)type;

@@ -137,8 +137,8 @@ dgram_send_batch(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 	req->done = done;
 	req->arg = arg;
 	req->u.batch.v = d;
-	req->u.batch.n = n;
-	req->u.batch.pos = req->u.batch.went = 0;
+	req->u.batch.n = (unsigned)n;
+	req->u.batch.pos = req->u.batch.went = req->u.batch.parts = 0;
 	if (t.meta)
 		req->flags |= DGI_REQ_META;
 	s->deadlines += t.deadlines;
@@ -163,7 +163,7 @@ dgram_try_send(struct dgram_socket *s, struct dgram_datagram *d, size_t n)
 		r = dgi_state_ready_to_send(s);
 	if (r < 0 || n == 0)
 		return r < 0 ? r : 0;
-	if (s->queue.head != NULL || !dgi_state_can_send(s))
+	if (dgi_queue_waits(s) || !dgi_state_can_send(s))
 		return -EAGAIN;
 	return dgi_queue_try(s, d, n, meta);
 }

@@ -9,11 +9,12 @@
  * normal case.  An error belongs to the first datagram of a call only, so
  * everything is decided at the head:
  *
- *   EAGAIN     UDP and connected AF_UNIX: wait for writability.  An unconnected
- *              AF_UNIX sender whose receiver is full is writable all the time
- *              (Linux 6.18 and before): wait for the timer.
- *   ENOBUFS    the interface's queue or, on BSDs, the receiver is full, and the
- *              socket is writable: the timer.  UDP gives up after a second.
+ *   EAGAIN     UDP and connected AF_UNIX: wait for writability.  The receiver
+ *              of an AF_UNIX sender that is not connected: hold.c.
+ *   ENOBUFS    the interface's queue is full, and the socket is writable: wait
+ *              for the timer.  UDP gives up after a second.  On BSDs it is the
+ *              receiver of AF_UNIX: hold.c.
+ *   gone       the peer of AF_UNIX, which leaves the socket without one: peer.c.
  *   ICMP       the error of an earlier datagram, which the kernel hands to
  *              whoever calls next.  This one was not sent: it is tried again,
  *              once, and the error is reported as what it is.
@@ -255,18 +256,14 @@ void
 dgi_queue_arm(struct dgram_socket *s)
 {
 	const struct dgram_loop *l = s->loop;
-	uint64_t due = UINT64_MAX, d;
-	const struct dgi_req *r;
+	uint64_t due = UINT64_MAX;
 
 	if (s->recv_rests)
 		due = s->rests_until;
 	if (s->block == DGI_UNTIL_TIMER && s->blocked_until < due)
 		due = s->blocked_until;
-	for (r = s->queue.head; s->deadlines > 0 && r != NULL; r = r->next) {
-		d = dgi_req_deadline(r);
-		if (d != 0 && d < due)
-			due = d;
-	}
+	if (s->first_deadline < due)
+		due = s->first_deadline;
 	if (due == UINT64_MAX) {
 		dgram_timer_stop(&s->timer);
 	} else if (dgram_timer_start(&s->timer, due > l->now ? due - l->now : 0,
@@ -282,8 +279,8 @@ void
 dgi_queue_watch_deadlines(struct dgram_socket *s)
 {
 	/* Otherwise the flush is near, and looks at them itself. */
-	if (s->deadlines > 0 &&
-	    (s->block != DGI_FREE || !dgi_state_can_send(s)))
+	if (s->deadlines > 0 && (s->block != DGI_FREE ||
+	    s->held_for != NULL || !dgi_state_can_send(s)))
 		dgi_queue_arm(s);
 }
 
@@ -297,21 +294,34 @@ is_to_peer(const struct dgi_req *r)
 }
 
 void
-dgi_queue_block(struct dgram_socket *s, int status)
+dgi_queue_back_off(struct dgram_socket *s, unsigned most_ms)
 {
-	if (status == -EAGAIN && (s->type != DGRAM_UNIX ||
-	    is_to_peer(s->queue.head))) {
-		s->block = DGI_UNTIL_WRITABLE;
-	} else {
-		s->block = DGI_UNTIL_TIMER;
-		s->stats.backoffs++;
-		s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MS :
-		    s->backoff_ms * 2 < BACKOFF_MOST_MS ? s->backoff_ms * 2 :
-		    BACKOFF_MOST_MS;
-		s->blocked_until = s->loop->now + s->backoff_ms * MS;
-	}
+	s->block = DGI_UNTIL_TIMER;
+	s->stats.backoffs++;
+	s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MS :
+	    s->backoff_ms * 2 < most_ms ? s->backoff_ms * 2 : most_ms;
+	s->blocked_until = s->loop->now + s->backoff_ms * MS;
 	dgi_queue_arm(s);
 	dgi_socket_changed(s);
+}
+
+/* -EAGAIN or -ENOBUFS.  May the flush go on, with others? */
+static bool
+full(struct dgram_socket *s, int status)
+{
+	bool is_held = s->type == DGRAM_UNIX &&
+	    (status == -ENOBUFS || !is_to_peer(s->queue.head));
+
+	if (is_held && dgi_hold_head(s))
+		return s->serving == NULL;
+	if (status == -EAGAIN && !is_held) {
+		s->block = DGI_UNTIL_WRITABLE;
+		dgi_queue_arm(s);
+		dgi_socket_changed(s);
+	} else {
+		dgi_queue_back_off(s, BACKOFF_MOST_MS);
+	}
+	return false;
 }
 
 /*
@@ -345,13 +355,13 @@ refused(struct dgram_socket *s, int status)
 	/* Outside of a run the clock stands still, for as long as it likes. */
 	if (!s->loop->running)
 		dgram_loop_update(s->loop);
-	if (status == -EAGAIN) {
-		dgi_queue_block(s, status);
-		return false;
-	}
-	if (status == -ENOBUFS && may_wait(s)) {
-		dgi_queue_block(s, status);
-		return false;
+	if (status == -EAGAIN || (status == -ENOBUFS && may_wait(s)))
+		return full(s, status);
+	if (s->type == DGRAM_UNIX && is_to_peer(s->queue.head) &&
+	    dgi_peer_is_gone(status)) {
+		if (dgi_peer_comes_back(s))
+			return dgi_peer_lost(s, status);
+		dgi_peer_blame_once(s, s->queue.head);
 	}
 	if (before == 0 && dgi_socket_is_icmp(s, status)) {
 		dgi_socket_drain_errors(s);
@@ -370,7 +380,7 @@ dgi_queue_changed(struct dgram_socket *s)
 {
 	const struct dgram_options *o = &s->options;
 
-	if (s->queue.head == NULL && s->queue_holds) {
+	if (!dgi_queue_waits(s) && s->queue_holds) {
 		s->queue_holds = false;
 		dgi_loop_release(s->loop);
 	}
@@ -382,7 +392,7 @@ dgi_queue_changed(struct dgram_socket *s)
 		s->refused = false;
 		dgi_socket_owe(s, DGI_OWES_DRAIN);
 	}
-	if (s->queue.head == NULL)
+	if (!dgi_queue_waits(s))
 		dgi_socket_check_end(s);
 }
 
@@ -401,20 +411,23 @@ pop_sent(struct dgram_socket *s, int k)
 	return sum;
 }
 
-void
-dgi_queue_flush(struct dgram_socket *s, size_t most)
+size_t
+dgi_queue_send(struct dgram_socket *s, size_t most)
 {
 	const struct dgram_loop *l = s->loop;
-	const bool budgeted = most == l->budget;
 	unsigned n;
 	bool plain;
 	int k;
 
-	if (s->queue.head == NULL || s->block != DGI_FREE ||
-	    !dgi_state_can_send(s))
-		return;
-	while (s->queue.head != NULL && most > 0 && s->block == DGI_FREE) {
+	while (s->queue.head != NULL && most > 0) {
 		n = most < l->batch ? (unsigned)most : l->batch;
+		if (s->held_for != NULL && s->serving == NULL) {
+			n = dgi_hold_sift(s, n);
+			if (n == 0 && s->queue.head != NULL)
+				dgi_queue_back_off(s, BACKOFF_MOST_MS);
+			if (n == 0)
+				break;
+		}
 		plain = s->specials == 0 && s->deadlines == 0 &&
 		    s->options.send_block_list == NULL;
 		n = plain ? fill_ones(s, n) : fill(s, n);
@@ -436,19 +449,49 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 			most--;
 		}
 	}
-	if (s->queue.head == NULL) {
-		dgi_list_remove(&s->member.dirty);
-	} else if (s->block == DGI_FREE) {
+	return most;
+}
+
+/* It can send, but for what `block` says. */
+static bool
+has_work(const struct dgram_socket *s)
+{
+	return (s->queue.head != NULL && s->block == DGI_FREE) ||
+	    !dgi_list_empty(&s->due);
+}
+
+void
+dgi_queue_flush(struct dgram_socket *s, size_t most)
+{
+	const bool budgeted = most == s->loop->budget;
+
+	if (!has_work(s) || !dgi_state_can_send(s))
+		return;
+	if (!dgi_list_empty(&s->due))
+		most = dgi_hold_flush(s, most);
+	if (s->block == DGI_FREE)
+		most = dgi_queue_send(s, most);
+	if (has_work(s)) {
 		s->stats.budget_used_up += budgeted;
 		dgi_member_dirty(s->loop, &s->member);
+	} else {
+		dgi_list_remove(&s->member.dirty);
 	}
+	dgi_queue_watch_deadlines(s);
 	dgi_queue_changed(s);
+}
+
+void
+dgi_queue_unblock(struct dgram_socket *s)
+{
+	s->block = DGI_FREE;
+	dgi_hold_wake(s);
 }
 
 void
 dgi_queue_flush_now(struct dgram_socket *s)
 {
-	s->block = DGI_FREE;
+	dgi_queue_unblock(s);
 	dgi_queue_flush(s, SIZE_MAX);
 	if (s->state != DGI_CLOSED)
 		dgi_socket_changed(s);

@@ -82,6 +82,8 @@ dgi_option_check(const struct dgram_options *o)
 		return -ENOTSUP;
 	if (o->receive_block_list != NULL && (o->want & DGRAM_NO_REMOTE) != 0)
 		return -EINVAL;
+	if (o->reconnect && o->type != DGRAM_UNIX && o->type != 0)
+		return -EINVAL;
 	if (o->ipv6_only && o->type != DGRAM_UDP6 && o->type != 0)
 		return -EINVAL;
 	if (o->reuse_port && !DGI_HAVE_REUSEPORT_BALANCED &&

@@ -87,7 +87,9 @@ dgi_queue_bound(const struct dgram_socket *s)
 	    bytes > SIZE_MAX / 4 / (2 * DGI_MEM_CLASSES))
 		return SIZE_MAX;
 	/* Copies are powers of two, and each size may have had its peak. */
-	return n * one + bytes * 2 * DGI_MEM_CLASSES;
+	bytes *= 2 * DGI_MEM_CLASSES;
+	return n * one + bytes + (s->type == DGRAM_UNIX ? dgi_hold_bound(n) :
+	    0);
 }
 
 int
@@ -243,10 +245,32 @@ dgi_queue_complete(struct dgram_socket *s)
 	}
 }
 
+/* One of an array is over; so is the array, if it is the last. */
+static void
+complete_part(struct dgram_socket *s, struct dgi_req *r)
+{
+	struct dgi_req *array = r->arg;
+
+	array->u.batch.went += r->u.batch.went;
+	array->u.batch.parts--;
+	dgi_req_free(s, r);
+	if (array->u.batch.parts > 0 || array->u.batch.pos < array->u.batch.n)
+		return;
+	array->status = (int)array->u.batch.went;
+	owe(s, array);
+}
+
 /* The request has left the queue. */
 static void
 complete(struct dgram_socket *s, struct dgi_req *r, int status)
 {
+	if ((r->flags & DGI_REQ_PART) != 0) {
+		complete_part(s, r);
+		return;
+	}
+	/* Some of it wait elsewhere. */
+	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.parts > 0)
+		return;
 	r->status = status;
 	if (status < 0)
 		r->flags |= DGI_REQ_FAILED;
@@ -291,7 +315,8 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 	size_t bytes = dgi_queue_bytes(s);
 	struct dgi_req *r;
 
-	if ((size_t)k == s->queued && s->silent == 0 && s->parked == 0) {
+	if ((size_t)k == s->queued && s->silent == 0 && s->parked == 0 &&
+	    s->held_for == NULL) {
 		splice_all(s);
 		return bytes;
 	}
@@ -315,7 +340,8 @@ leave(struct dgram_socket *s, size_t size, uint64_t deadline)
 {
 	s->queued--;
 	s->bytes_left += size;
-	s->deadlines -= deadline != 0;
+	if (deadline != 0 && --s->deadlines == 0)
+		s->first_deadline = UINT64_MAX;
 }
 
 /* The next datagram of an array is over. */
@@ -327,6 +353,7 @@ step_batch(struct dgram_socket *s, struct dgi_req *r, size_t size, int result)
 	leave(s, size, d->deadline_ns);
 	d->result = result;
 	r->u.batch.went += result >= 0;
+	dgi_queue_note_deadline(s, dgi_req_deadline(r));
 }
 
 void
@@ -431,11 +458,38 @@ sweep(struct dgram_socket *s, int (*verdict)(struct dgram_socket *,
 	}
 }
 
+/* The verdict over all that waits. */
+struct verdict {
+	int (*fn)(struct dgram_socket *, struct dgi_req *, int);
+	int status;
+};
+
+static void
+sweep_line(struct dgram_socket *s, void *arg)
+{
+	const struct verdict *v = arg;
+
+	sweep(s, v->fn, v->status);
+}
+
+static void
+sweep_all(struct dgram_socket *s, int (*fn)(struct dgram_socket *,
+    struct dgi_req *, int), int status)
+{
+	struct verdict v = { fn, status };
+
+	sweep_line(s, &v);
+	if (s->held_for != NULL)
+		dgi_hold_each(s, sweep_line, &v);
+}
+
 static int
 if_late(struct dgram_socket *s, struct dgi_req *r, int status)
 {
-	if (!dgi_queue_is_late(s, dgi_req_deadline(r)))
+	if (!dgi_queue_is_late(s, dgi_req_deadline(r))) {
+		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 		return 0;
+	}
 	if ((r->flags & DGI_REQ_BATCH) == 0)
 		return status;
 	while (dgi_queue_is_late(s, dgi_req_deadline(r))) {
@@ -457,9 +511,12 @@ dgi_queue_tell_pending(struct dgram_socket *s)
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
-	if (dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
+	if (s->queue.head != NULL &&
+	    dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
 		dgi_queue_tell_pending(s);
-	sweep(s, if_late, -ETIMEDOUT);
+	/* What stays says when the next is due. */
+	s->first_deadline = UINT64_MAX;
+	sweep_all(s, if_late, -ETIMEDOUT);
 }
 
 static int
@@ -483,11 +540,12 @@ if_to_peer(struct dgram_socket *s, struct dgi_req *r, int status)
 void
 dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
 {
-	if (s->queue.head == NULL)
+	if (!dgi_queue_waits(s))
 		return;
-	if (!only_peer || if_to_peer(s, s->queue.head, status) != 0)
+	if (s->queue.head != NULL &&
+	    (!only_peer || if_to_peer(s, s->queue.head, status) != 0))
 		dgi_queue_tell_pending(s);
-	sweep(s, only_peer ? if_to_peer : always, status);
+	sweep_all(s, only_peer ? if_to_peer : always, status);
 	dgi_queue_changed(s);
 }
 
@@ -518,9 +576,9 @@ dgi_queue_settle(struct dgram_loop *l)
 		s = DGI_CONTAINER(l->borrowers.next, struct dgram_socket,
 		    borrower);
 		dgi_list_remove(&s->borrower);
-		if (s->queue.head == NULL)
+		if (!dgi_queue_waits(s))
 			continue;
-		sweep(s, make_own, -ENOMEM);
+		sweep_all(s, make_own, -ENOMEM);
 		dgi_queue_changed(s);
 	}
 }

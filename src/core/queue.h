@@ -44,6 +44,8 @@
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
 #define DGI_REQ_FAILED	0x400u	/* status is negative */
 #define DGI_REQ_NAMED	0x2000u	/* instead of an address a struct dgi_place */
+#define DGI_REQ_PART	0x4000u	/* of DGI_REQ_BATCH: one of an array, arg, which
+				   is told how it went */
 
 /* A name that is looked up, for all that wait for it or tell of it. */
 struct dgi_name {
@@ -75,7 +77,8 @@ struct dgi_req {
 		struct iovec small[2];
 		struct {
 			struct dgram_datagram *v;
-			size_t n, pos, went;
+			unsigned n, pos, went;
+			unsigned parts;	/* taken out of it, not over */
 		} batch;
 	} u;
 	uint64_t deadline;		/* 0: none */
@@ -165,11 +168,25 @@ dgi_reqs_append(struct dgi_reqs *q, struct dgi_req *r)
 	q->tail = &r->next;
 }
 
+/* Nobody is told of it. */
+static inline bool
+dgi_req_is_silent(const struct dgi_req *r)
+{
+	return r->done == NULL && (r->flags & DGI_REQ_PART) == 0;
+}
+
+/* Something waits to be sent. */
+static inline bool
+dgi_queue_waits(const struct dgram_socket *s)
+{
+	return s->queue.head != NULL || s->held_for != NULL;
+}
+
 /* Bytes and datagrams accepted and not sent. */
 static inline size_t
 dgi_queue_count(const struct dgram_socket *s)
 {
-	return s->queued + s->parked;
+	return s->queued + s->held + s->parked;
 }
 
 static inline size_t
@@ -220,6 +237,13 @@ dgi_queue_admit(struct dgram_socket *s, size_t n, size_t bytes)
 	return dgi_queue_refuse(s, n);
 }
 
+static inline void
+dgi_queue_note_deadline(struct dgram_socket *s, uint64_t deadline)
+{
+	if (deadline != 0 && deadline < s->first_deadline)
+		s->first_deadline = deadline;
+}
+
 /* The first of the queue, or the last of a batch, has been appended; 0. */
 int	dgi_queue_edge(struct dgram_socket *);
 
@@ -231,6 +255,8 @@ dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
 	bool first = s->queue.head == NULL;
 
 	dgi_reqs_append(&s->queue, r);
+	if ((r->flags & (DGI_REQ_TIMED | DGI_REQ_BATCH)) != 0)
+		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 	s->bytes_left -= bytes;
 	s->queued += n;
 	s->silent += r->done == NULL;
@@ -329,8 +355,44 @@ bool	dgi_meta_answer(const struct dgram_socket *,
 void	dgi_meta_attach(struct dgram_socket *, unsigned i,
 	    const struct dgi_source *);
 
+/* ---- hold.c: full receivers of AF_UNIX ---- */
+
+/*
+ * The head's receiver is full: it is set apart, and so will be what follows it
+ * there.  In a line already: noted.  False: no memory.
+ */
+bool	dgi_hold_head(struct dgram_socket *);
+/*
+ * Sets apart what must not go past others to its receiver, until the queue begins
+ * with `most` that may be sent or nothing else is in it: how many there are; 0,
+ * and something else is in it: no memory.
+ */
+unsigned	dgi_hold_sift(struct dgram_socket *, unsigned most);
+/* Sends of the lines that are due; what is left of `most`. */
+size_t	dgi_hold_flush(struct dgram_socket *, size_t most);
+/* All of them are due. */
+void	dgi_hold_wake(struct dgram_socket *);
+/* fn() with each line in the place of the queue. */
+void	dgi_hold_each(struct dgram_socket *, void (*fn)(struct dgram_socket *,
+	    void *arg), void *arg);
+/* The most bytes that it takes for n datagrams. */
+size_t	dgi_hold_bound(size_t n);
+
+/* ---- peer.c: peers of AF_UNIX that vanish ---- */
+
+/* Is that what a send to a peer that has gone fails with? */
+bool	dgi_peer_is_gone(int status);
+/* Is it to be connected to again? */
+bool	dgi_peer_comes_back(const struct dgram_socket *);
+/* It has gone.  True: it is back, and the head may be tried again. */
+bool	dgi_peer_lost(struct dgram_socket *, int status);
+/* The first failure that nobody waits for is an `error`, others are counted. */
+void	dgi_peer_blame_once(struct dgram_socket *, struct dgi_req *);
+
 /* ---- flush.c ---- */
 
+/* Sends of the queue up to `most` datagrams; how many of those are left. */
+size_t	dgi_queue_send(struct dgram_socket *, size_t most);
 /* Sends up to `most` datagrams, as far as the kernel takes them. */
 void	dgi_queue_flush(struct dgram_socket *, size_t most);
 /* The same with all there is, also if it waits for something. */
@@ -340,8 +402,10 @@ int	dgi_queue_try(struct dgram_socket *, struct dgram_datagram *, size_t n,
 	    bool meta);
 /* The queue is shorter: drain may be owed, a socket that ends may close. */
 void	dgi_queue_changed(struct dgram_socket *);
-/* -EAGAIN and -ENOBUFS: waits as each must. */
-void	dgi_queue_block(struct dgram_socket *, int status);
+/* Everything may be tried again. */
+void	dgi_queue_unblock(struct dgram_socket *);
+/* The queue waits for the timer: each time twice as long, to most_ms. */
+void	dgi_queue_back_off(struct dgram_socket *, unsigned most_ms);
 /* Arms the timer for whatever is due first. */
 void	dgi_queue_arm(struct dgram_socket *);
 /* The same if the deadlines would not be looked at in time without it. */

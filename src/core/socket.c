@@ -78,7 +78,7 @@ member_fork(struct dgi_member *m, bool take_paths)
 		return;
 	dgi_state_cancel_ops(s, -ECANCELED);
 	dgi_state_abandon(s);
-	s->block = DGI_FREE;
+	dgi_queue_unblock(s);
 	dgi_queue_fail(s, -ECANCELED, false);
 	if (s->state != DGI_CLOSED)
 		dgi_socket_check_end(s);
@@ -337,6 +337,9 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	dgi_list_init(&s->ops);
 	dgi_list_init(&s->signal_link);
 	dgi_list_init(&s->borrower);
+	dgi_list_init(&s->lines);
+	dgi_list_init(&s->due);
+	s->first_deadline = UINT64_MAX;
 	dgi_reqs_init(&s->queue);
 	dgi_reqs_init(&s->done);
 	dgi_reqs_init(&s->steps);
@@ -533,7 +536,7 @@ dgi_socket_close(struct dgram_socket *s)
 	struct dgram_loop *l = s->loop;
 
 	s->ending = false;
-	s->block = DGI_FREE;
+	dgi_queue_unblock(s);
 	dgi_queue_flush(s, SIZE_MAX);
 	dgi_stats_keep(s);
 	dgi_state_move(s, DGI_CLOSE);
@@ -571,7 +574,7 @@ dgram_close(struct dgram_socket *s, void (*fn)(void *arg), void *arg)
 void
 dgi_socket_check_end(struct dgram_socket *s)
 {
-	if (s->ending && s->queue.head == NULL && dgi_list_empty(&s->ops))
+	if (s->ending && !dgi_queue_waits(s) && dgi_list_empty(&s->ops))
 		dgi_socket_close(s);
 }
 
@@ -586,7 +589,7 @@ dgram_end(struct dgram_socket *s, void (*fn)(void *arg), void *arg)
 	s->end_fn.arg = arg;
 	s->ending = true;
 	dgi_state_set_common(s);
-	if (s->queue.head == NULL)
+	if (!dgi_queue_waits(s))
 		dgi_socket_check_end(s);
 	else
 		dgi_queue_flush_now(s);

@@ -60,6 +60,8 @@ enum dgi_block { DGI_FREE, DGI_UNTIL_WRITABLE, DGI_UNTIL_TIMER };
 #define DGI_OWES_STATE		(DGI_OWES_LISTENING | DGI_OWES_CONNECT | \
 				    DGI_OWES_STEP)
 
+struct dgi_hold;
+struct dgi_holds;
 struct dgi_membership;
 struct dgi_req;
 
@@ -73,6 +75,17 @@ dgi_reqs_init(struct dgi_reqs *q)
 {
 	q->head = NULL;
 	q->tail = &q->head;
+}
+
+/* All of `from` into `to`, which is not begun. */
+static inline void
+dgi_reqs_take(struct dgi_reqs *to, struct dgi_reqs *from)
+{
+	dgi_reqs_init(to);
+	if (from->head == NULL)
+		return;
+	*to = *from;
+	dgi_reqs_init(from);
 }
 
 /*
@@ -138,8 +151,9 @@ struct dgram_socket {
 					   beside those; 0: too many completions
 					   are not told */
 	size_t silent;			/* requests in it without completion */
-	size_t deadlines;		/* datagrams in it with a deadline */
 	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
+	size_t deadlines;		/* datagrams with one, of all that wait */
+	uint64_t first_deadline;	/* none of theirs is before this */
 	bool queue_holds;		/* it keeps the loop running */
 	struct dgi_reqs done;		/* over, not told yet */
 	size_t untold;			/* of them with a completion */
@@ -152,6 +166,12 @@ struct dgram_socket {
 	struct dgram_timer timer;	/* back-off, deadlines, recv_rests */
 	bool refused;			/* a drain will be owed */
 	int pending_error;		/* given to the head; it is tried again */
+	bool lost;			/* the peer has gone, and that was told */
+	/* hold.c: lines of those whose receivers are full. */
+	struct dgi_holds *held_for;	/* NULL: none */
+	struct dgi_list lines, due;	/* not yet, and to be tried again */
+	size_t held;			/* datagrams in lines */
+	struct dgi_hold *serving;	/* it is in the place of the queue */
 	struct dgi_list borrower;	/* on loop of those with arena bytes */
 
 	struct dgi_task owed;		/* for `owes` */

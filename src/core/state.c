@@ -415,6 +415,9 @@ dgram_disconnect(struct dgram_socket *s)
 	dgi_state_move(s, DGI_DISCONNECT);
 	s->owes &= ~DGI_OWES_CONNECT;
 	dgi_queue_fail(s, -ENOTCONN, true);
+	if (s->lost)
+		s->block = DGI_FREE;
+	s->lost = false;
 	s->peer.len = 0;
 	dgi_socket_changed(s);
 	return r;

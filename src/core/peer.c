@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * The peer of a connected AF_UNIX socket, when it has gone.
+ *
+ * The first send tells (ECONNREFUSED, on BSDs ECONNRESET), and the kernel takes the
+ * connection apart: from then on there is no peer (ENOTCONN, or EDESTADDRREQ).  The
+ * socket stays connected as far as the program is concerned.  With
+ * dgram_options.reconnect the name is connected to again, by and by, as long as
+ * something waits to be sent there.
+ */
+
+#include "core/plat.h"
+
+#include <errno.h>
+
+#include "core/addr.h"
+#include "core/queue.h"
+
+#define BACKOFF_MOST_MS	1000u
+
+bool
+dgi_peer_is_gone(int status)
+{
+	return status == -ECONNREFUSED || status == -ECONNRESET ||
+	    status == -ENOTCONN || status == -EDESTADDRREQ;
+}
+
+bool
+dgi_peer_comes_back(const struct dgram_socket *s)
+{
+	/* The other end of a socketpair(2) has no name. */
+	return s->options.reconnect && dgi_addr_path_len(&s->peer) > 0;
+}
+
+/* An `error` of kind DGRAM_IN_CONNECT, in front of the next `connect`. */
+static void
+tell(struct dgram_socket *s, int status)
+{
+	struct dgi_req *r;
+
+	if (dgi_step_new(s, DGI_REQ_CONNECT, NULL, NULL, &r) < 0)
+		return;
+	dgi_step_set(r, status, &s->peer, NULL);
+	dgi_step_owe(s, r);
+}
+
+bool
+dgi_peer_lost(struct dgram_socket *s, int status)
+{
+	const struct dgi_os *os = s->loop->os;
+
+	if (!s->lost) {
+		s->lost = true;
+		s->backoff_ms = 0;
+		tell(s, status);
+	}
+	if (os->connect(os, s->fd, &s->peer.u.sa, s->peer.len) == 0) {
+		s->lost = false;
+		dgi_socket_owe(s, DGI_OWES_CONNECT);
+		return true;
+	}
+	dgi_queue_back_off(s, BACKOFF_MOST_MS);
+	return false;
+}
+
+void
+dgi_peer_blame_once(struct dgram_socket *s, struct dgi_req *r)
+{
+	if (!dgi_req_is_silent(r))
+		return;
+	if (s->lost)
+		r->flags |= DGI_REQ_REPLY;
+	s->lost = true;
+}

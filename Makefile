@@ -81,7 +81,8 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
-	access states recv send queue flush meta option mcast unix stats \
+	access states recv send queue flush hold peer meta option mcast unix \
+	stats \
 	blocklist abort table gai worker lookup resolve byname \
 	faults rules input bsd model examples
 # What Node does, row by row: tests/conformance/README.

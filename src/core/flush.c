@@ -452,12 +452,25 @@ dgi_queue_send(struct dgram_socket *s, size_t most)
 	return most;
 }
 
-/* It can send, but for what `block` says. */
-static bool
+/* Something could be sent if the state allows it. */
+static inline bool
 has_work(const struct dgram_socket *s)
 {
 	return (s->queue.head != NULL && s->block == DGI_FREE) ||
 	    !dgi_list_empty(&s->due);
+}
+
+/* Something is left of the queue or in lines. */
+static DGI_APART void
+leave_rest(struct dgram_socket *s, bool budgeted)
+{
+	if (has_work(s)) {
+		s->stats.budget_used_up += budgeted;
+		dgi_member_dirty(s->loop, &s->member);
+	} else {
+		dgi_list_remove(&s->member.dirty);
+	}
+	dgi_queue_watch_deadlines(s);
 }
 
 void
@@ -471,13 +484,10 @@ dgi_queue_flush(struct dgram_socket *s, size_t most)
 		most = dgi_hold_flush(s, most);
 	if (s->block == DGI_FREE)
 		most = dgi_queue_send(s, most);
-	if (has_work(s)) {
-		s->stats.budget_used_up += budgeted;
-		dgi_member_dirty(s->loop, &s->member);
-	} else {
+	if (dgi_queue_waits(s))
+		leave_rest(s, budgeted);
+	else
 		dgi_list_remove(&s->member.dirty);
-	}
-	dgi_queue_watch_deadlines(s);
 	dgi_queue_changed(s);
 }
 
@@ -514,6 +524,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
     bool meta)
 {
 	const struct dgi_mmsg *tx = s->loop->arena.tx;
+	bool may_come_back = s->options.reconnect && dgi_peer_comes_back(s);
 	size_t sent = 0, bytes;
 	unsigned k;
 	int i, r = 0;
@@ -533,6 +544,13 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 			/* An earlier one's: this one is tried again. */
 			dgi_socket_drain_errors(s);
 			s->pending_error = r;
+		} else if (may_come_back && d[sent].to == NULL &&
+		    dgi_peer_is_gone(r)) {
+			may_come_back = false;
+			if (!dgi_peer_connect(s, r)) {
+				d[sent].result = r;
+				break;
+			}
 		} else {
 			d[sent].result = r;
 			if (s->pending_error != 0 && s->pending_error != r)

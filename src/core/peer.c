@@ -46,22 +46,29 @@ tell(struct dgram_socket *s, int status)
 }
 
 bool
-dgi_peer_lost(struct dgram_socket *s, int status)
+dgi_peer_connect(struct dgram_socket *s, int status)
 {
 	const struct dgi_os *os = s->loop->os;
 
-	if (!s->lost) {
-		s->lost = true;
-		s->backoff_ms = 0;
+	if (!s->lost)
 		tell(s, status);
-	}
+	s->lost = true;
 	if (os->connect(os, s->fd, &s->peer.u.sa, s->peer.len) == 0) {
 		s->lost = false;
 		dgi_socket_owe(s, DGI_OWES_CONNECT);
 		return true;
 	}
-	dgi_queue_back_off(s, BACKOFF_MOST_MS);
 	return false;
+}
+
+bool
+dgi_peer_lost(struct dgram_socket *s, int status)
+{
+	bool back = dgi_peer_connect(s, status);
+
+	if (!back)
+		dgi_queue_back_off(s, BACKOFF_MOST_MS);
+	return back;
 }
 
 void

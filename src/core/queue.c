@@ -245,31 +245,34 @@ dgi_queue_complete(struct dgram_socket *s)
 	}
 }
 
-/* One of an array is over; so is the array, if it is the last. */
-static void
-complete_part(struct dgram_socket *s, struct dgi_req *r)
+/*
+ * One of an array is over, or all that an array has in the queue.  False: the
+ * array is, none of it waits elsewhere; when the last of those is over it is
+ * told from here.
+ */
+static bool
+has_more(struct dgram_socket *s, struct dgi_req *r)
 {
 	struct dgi_req *array = r->arg;
 
+	if ((r->flags & DGI_REQ_PART) == 0)
+		return r->u.batch.parts > 0;
 	array->u.batch.went += r->u.batch.went;
 	array->u.batch.parts--;
 	dgi_req_free(s, r);
-	if (array->u.batch.parts > 0 || array->u.batch.pos < array->u.batch.n)
-		return;
-	array->status = (int)array->u.batch.went;
-	owe(s, array);
+	if (array->u.batch.parts == 0 &&
+	    array->u.batch.pos == array->u.batch.n) {
+		array->status = (int)array->u.batch.went;
+		owe(s, array);
+	}
+	return true;
 }
 
 /* The request has left the queue. */
 static void
 complete(struct dgram_socket *s, struct dgi_req *r, int status)
 {
-	if ((r->flags & DGI_REQ_PART) != 0) {
-		complete_part(s, r);
-		return;
-	}
-	/* Some of it wait elsewhere. */
-	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.parts > 0)
+	if ((r->flags & DGI_REQ_BATCH) != 0 && has_more(s, r))
 		return;
 	r->status = status;
 	if (status < 0)
@@ -353,7 +356,8 @@ step_batch(struct dgram_socket *s, struct dgi_req *r, size_t size, int result)
 	leave(s, size, d->deadline_ns);
 	d->result = result;
 	r->u.batch.went += result >= 0;
-	dgi_queue_note_deadline(s, dgi_req_deadline(r));
+	if (s->deadlines > 0)
+		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 }
 
 void

@@ -384,7 +384,9 @@ size_t	dgi_hold_bound(size_t n);
 bool	dgi_peer_is_gone(int status);
 /* Is it to be connected to again? */
 bool	dgi_peer_comes_back(const struct dgram_socket *);
-/* It has gone.  True: it is back, and the head may be tried again. */
+/* It has gone, which is told.  True: it is back. */
+bool	dgi_peer_connect(struct dgram_socket *, int status);
+/* The same; unless it is back the queue waits for it. */
 bool	dgi_peer_lost(struct dgram_socket *, int status);
 /* The first failure that nobody waits for is an `error`, others are counted. */
 void	dgi_peer_blame_once(struct dgram_socket *, struct dgi_req *);

@@ -622,7 +622,7 @@ find_unix(struct sim *sim, struct sim_socket *s, const struct sim_name *to,
 		/* It is gone, and the connection with it. */
 		s->peer_serial = 0;
 		memset(&s->peer, 0, sizeof(s->peer));
-		return -ECONNREFUSED;
+		return sim->config.bsd_unix ? -ECONNRESET : -ECONNREFUSED;
 	}
 	f = find_file(sim, to);
 	if (f == NULL)
@@ -644,7 +644,9 @@ send_unix(struct sim *sim, struct sim_socket *s, const struct sim_name *to,
 		return r;
 	if (size > (size_t)s->sndbuf)
 		return -EMSGSIZE;
-	return (*receiver)->packets >= sim->config.recv_packets ? -EAGAIN : 0;
+	if ((*receiver)->packets < sim->config.recv_packets)
+		return 0;
+	return sim->config.bsd_unix ? -ENOBUFS : -EAGAIN;
 }
 
 /*
@@ -891,23 +893,13 @@ dissolve(struct sim_socket *s)
 }
 
 static int
-os_connect(const struct dgi_os *os, int fd, const struct sockaddr *sa,
+connect_to(struct sim *sim, struct sim_socket *s, const struct sockaddr *sa,
     socklen_t len)
 {
-	struct sim *sim = of_os(os);
-	struct sim_socket *s = used(sim, fd), *peer = NULL;
+	struct sim_socket *peer = NULL;
 	struct sim_name n;
 	int r;
 
-	if (s == NULL)
-		return -EBADF;
-	r = injected(sim, SIM_CONNECT);
-	if (r < 0)
-		return r;
-	if (len >= sizeof(sa->sa_family) && sa->sa_family == AF_UNSPEC) {
-		dissolve(s);
-		return 0;
-	}
 	sim_name_of(&n, sa, len);
 	if (n.family != s->family)
 		return fail(sim, SIM_CONNECT, EAFNOSUPPORT);
@@ -931,6 +923,30 @@ os_connect(const struct dgi_os *os, int fd, const struct sockaddr *sa,
 	if (is_any(&s->local))
 		set_source(&s->local, &n);
 	return 0;
+}
+
+static int
+os_connect(const struct dgi_os *os, int fd, const struct sockaddr *sa,
+    socklen_t len)
+{
+	struct sim_event e = { .what = SIM_CONNECTED, .fd = fd, .addr = sa,
+	    .len = len };
+	struct sim *sim = of_os(os);
+	struct sim_socket *s = used(sim, fd);
+	int r;
+
+	if (s == NULL)
+		return -EBADF;
+	r = injected(sim, SIM_CONNECT);
+	if (len >= sizeof(sa->sa_family) && sa->sa_family == AF_UNSPEC) {
+		if (r == 0)
+			dissolve(s);
+		return r;
+	}
+	e.result = r < 0 ? r : connect_to(sim, s, sa, len);
+	if (sim->observe != NULL)
+		sim->observe(sim, &e);
+	return e.result;
 }
 
 static int
@@ -1272,7 +1288,7 @@ sim_is_writable(const struct sim *sim, const struct sim_socket *s)
 
 	if (s->family != AF_UNIX)
 		return s->on_the_way <= sim->config.send_bytes / 2;
-	if (s->peer_serial == 0)
+	if (s->peer_serial == 0 || sim->config.bsd_unix)
 		return true;
 	peer = find_serial(sim, s->peer_serial);
 	return peer == NULL || peer->packets < sim->config.recv_packets;

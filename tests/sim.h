@@ -26,7 +26,8 @@
  *              nobody is there, bounded queues of receivers (drops), a bound of
  *              what is on its way (-EAGAIN until there is room)
  *   unix       paths of up to SIM_PATH - 1 bytes, without directories; a full
- *              receiver is -EAGAIN, and writable only for who is connected
+ *              receiver is -EAGAIN, and writable only for who is connected; a
+ *              peer that is gone is told once, then there is none
  *   events     descriptors that wake a wait
  * Descriptors are numbers from SIM_FD on, the lowest free one, as the system does
  * it: a stale number soon means another socket.  They are not the system's.
@@ -73,6 +74,10 @@ struct sim_config {
 					   that it is known for */
 	unsigned nobufs;		/* a send by udp is -ENOBUFS */
 	bool no_recvmmsg, no_sendmmsg;	/* -ENOSYS */
+	bool bsd_unix;			/* a full receiver of AF_UNIX is -ENOBUFS
+					   for the connected, too, and they are
+					   writable all the same; a peer that
+					   is gone -ECONNRESET */
 	uint64_t delay_ns;		/* on the way */
 	uint64_t call_ns;		/* each send or receive takes this */
 	uint64_t oversleep_ns;		/* a wait takes up to this more */
@@ -80,12 +85,13 @@ struct sim_config {
 	size_t send_bytes;		/* of a sender, on the way */
 };
 
-enum sim_what { SIM_SENT, SIM_RECEIVED, SIM_ERROR, SIM_WAIT };
+enum sim_what { SIM_SENT, SIM_RECEIVED, SIM_ERROR, SIM_CONNECTED, SIM_WAIT };
 
 /* Something passed between the program and the network. */
 struct sim_event {
-	enum sim_what what;		/* ERROR: SO_ERROR was asked for; WAIT:
-					   a wait begins */
+	enum sim_what what;		/* ERROR: SO_ERROR was asked for;
+					   CONNECTED: to addr, or not; WAIT: a
+					   wait begins */
 	int fd;
 	bool first;			/* SENT: of its call */
 	int result;			/* bytes, or -errno */

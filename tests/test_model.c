@@ -212,3 +212,168 @@ TEST(sim, notices_misuse)
 	cr_assert(sim.misuse != NULL);
 	sim_done(&sim);
 }
+
+/* ---- what the model has found, by a clock that is exact ---- */
+
+#define MS	UINT64_C(1000000)
+#define BEGIN	1600u			/* a multiple of most back-offs */
+
+static struct dgram_loop *loop;
+static struct dgram_socket *from;
+static int to[2];			/* receivers of one datagram */
+static struct dgram_addr at[2];
+static char byte[] = "x";
+static char trace[64];			/* what was told, and tried, in order */
+static uint64_t tried[64];		/* when, ms */
+static unsigned ntried;
+static size_t left_at_wait;
+static void (*inside)(void);		/* called from `listening` */
+
+static void
+tell(char c)
+{
+	size_t n = strlen(trace);
+
+	cr_assert(n + 1 < sizeof(trace));
+	trace[n] = c;
+}
+
+static void
+on_listening(struct dgram_socket *s, void *arg)
+{
+	(void)s, (void)arg;
+	tell('L');
+	if (inside != NULL)
+		inside();
+}
+
+static void
+on_connect(struct dgram_socket *s, void *arg)
+{
+	(void)s, (void)arg;
+	tell('C');
+}
+
+static void
+on_error(struct dgram_socket *s, const struct dgram_error *e, void *arg)
+{
+	(void)s, (void)e, (void)arg;
+	tell('E');
+}
+
+static void
+on_message(struct dgram_socket *s, const struct dgram_message *m, size_t n,
+    void *arg)
+{
+	(void)n, (void)arg;
+	tell('M');
+	cr_assert_eq(dgram_reply(s, m, "r", 1), 0);
+}
+
+/* The argument is a letter. */
+static void
+on_done(struct dgram_socket *s, int status, void *arg)
+{
+	(void)s, (void)status;
+	tell((char)(uintptr_t)arg);
+}
+
+/* Sends of AF_UNIX that are not taken, connects that find nobody. */
+static void
+on_event(struct sim *network, struct sim_event *e)
+{
+	if (e->what == SIM_WAIT)
+		left_at_wait = dgram_get_send_queue_count(from);
+	if (e->what == SIM_CONNECTED ? e->result < 0 :
+	    e->what == SIM_SENT && (e->result == -EAGAIN ||
+	    e->result == -ENOBUFS)) {
+		cr_assert(ntried < 64);
+		tried[ntried++] = network->now / MS;
+	}
+}
+
+static void
+open_receiver(int i)
+{
+	to[i] = os->socket(os, AF_UNIX, SOCK_DGRAM, 0);
+	cr_assert_eq(dgram_addr_unix(&at[i], i == 0 ? "/a" : "/b"), 0);
+	cr_assert_eq(os->bind(os, to[i], &at[i].u.sa, at[i].len), 0);
+}
+
+static void
+close_receiver(int i)
+{
+	cr_assert_eq(os->close(os, to[i]), 0);
+	sim_remove_file(&sim, i == 0 ? "/a" : "/b");
+}
+
+static void
+begin(bool reconnect, unsigned budget)
+{
+	static const struct dgram_events events = { .listening = on_listening,
+		.connect = on_connect, .error = on_error,
+		.message = on_message };
+	struct dgram_options o = { .type = DGRAM_UNIX, .events = &events,
+	    .reconnect = reconnect };
+	struct dgram_loop_options lo = { .budget = budget };
+
+	enter();
+	sim.now = BEGIN * MS;
+	sim.config.recv_packets = 1;
+	memset(trace, 0, sizeof(trace));
+	ntried = 0;
+	inside = NULL;
+	cr_assert_eq(dgi_loop_new(&lo, os, &sim.poller, &loop), 0);
+	cr_assert_eq(dgram_open(loop, &o, &from), 0);
+	cr_assert_eq(dgram_bind_path(from, "/from", 0), 0);
+	sim.observe = on_event;
+	open_receiver(0);
+	open_receiver(1);
+}
+
+static void
+end(void)
+{
+	sim.observe = NULL;
+	cr_assert_eq(dgram_loop_free(loop), 0);
+	cr_assert(sim.misuse == NULL);
+	sim_done(&sim);
+}
+
+/* dest: NULL, the peer; name: of the completion, 0: without. */
+static void
+send_one(const struct dgram_addr *dest, char name)
+{
+	struct iovec iov = { byte, 1 };
+
+	cr_assert_eq(dgram_send_addr(from, &iov, 1, dest, name == 0 ? NULL :
+	    on_done, (void *)(uintptr_t)name), 0);
+}
+
+/* Until this time, ms since the beginning. */
+static void
+run_to(uint64_t ms)
+{
+	uint64_t end_ns = (BEGIN + ms) * MS;
+
+	while (sim.now < end_ns)
+		cr_assert(dgram_loop_run_once(loop, 1) >= 0);
+}
+
+/* Completions of one receiver are out of order when all is cut off. */
+TEST(line, cut_off_in_order)
+{
+	begin(true, 0);
+	sim.config.bsd_unix = true;
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	send_one(NULL, 'a');
+	send_one(NULL, 'b');
+	run_to(1);
+	close_receiver(0);
+	run_to(3);
+	send_one(NULL, 'c');
+	cr_assert_eq(dgram_disconnect(from), 0);
+	run_to(4);
+	cr_assert_str_eq(trace, "LCaEbc");
+	end();
+}

@@ -482,9 +482,10 @@ sweep_all(struct dgram_socket *s, int (*fn)(struct dgram_socket *,
 {
 	struct verdict v = { fn, status };
 
-	sweep_line(s, &v);
+	/* What is in a line is older than what the queue has for there. */
 	if (s->held_for != NULL)
 		dgi_hold_each(s, sweep_line, &v);
+	sweep_line(s, &v);
 }
 
 static int

@@ -360,6 +360,24 @@ run_to(uint64_t ms)
 		cr_assert(dgram_loop_run_once(loop, 1) >= 0);
 }
 
+/* Only the deadline of the first of an array ends it while it waits apart. */
+TEST(line, deadline_within_an_array)
+{
+	struct iovec iov = { byte, 1 };
+	struct dgram_datagram d[2] = { { .to = &at[0], .iov = &iov,
+	    .iovcnt = 1 } };
+
+	begin(false, 0);
+	send_one(&at[0], 'a');
+	d[1] = d[0];
+	d[1].deadline_ns = dgram_loop_now(loop) + 20 * MS;
+	cr_assert_eq(dgram_send_batch(from, d, 2, on_done, (void *)'b'), 0);
+	run_to(22);
+	cr_assert_eq(d[1].result, -ETIMEDOUT);
+	cr_assert_str_eq(trace, "La");
+	end();
+}
+
 /* Completions of one receiver are out of order when all is cut off. */
 TEST(line, cut_off_in_order)
 {

@@ -308,6 +308,7 @@ take_apart(struct dgram_socket *s, struct dgi_req **at, unsigned n)
 		p->next = r;
 		*at = p;
 		at = &p->next;
+		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 	}
 	if (r->u.batch.pos == r->u.batch.n)
 		unlink_at(s, at);

@@ -378,6 +378,33 @@ TEST(line, deadline_within_an_array)
 	end();
 }
 
+static void
+check_tried(const uint64_t *ms, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n && i < ntried; i++)
+		cr_assert(tried[i] == BEGIN + ms[i], "%u: %" PRIu64 ", not %"
+		    PRIu64, i, tried[i] - BEGIN, ms[i]);
+	cr_assert_eq(ntried, n);
+}
+
+/* What went before the budget was used up is forgotten: twice as long again. */
+TEST(line, progress_counts)
+{
+	static const uint64_t ms[] = { 0, 1, 2, 4, 8, 16, 32, 50, 100, 125 };
+	int i;
+
+	begin(false, 2);
+	for (i = 0; i < 5; i++)
+		send_one(&at[0], 0);
+	run_to(60);
+	cr_assert_eq(take(to[0]), 'x');
+	run_to(130);
+	check_tried(ms, 10);
+	end();
+}
+
 /* Completions of one receiver are out of order when all is cut off. */
 TEST(line, cut_off_in_order)
 {

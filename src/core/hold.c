@@ -41,6 +41,7 @@ struct dgi_hold {
 	struct dgram_timer timer;
 	unsigned backoff_ms;
 	bool full;			/* it was, at the last look */
+	bool some_went;			/* since it was put off */
 	/* What the socket has of its queue, of the line. */
 	struct dgi_reqs queue;
 	size_t queued, silent, specials;
@@ -175,12 +176,12 @@ drop(struct dgram_socket *s, struct dgi_hold *h)
  * together and wake the loop as often as one.
  */
 static void
-put_off(struct dgram_socket *s, struct dgi_hold *h, bool some_went)
+put_off(struct dgram_socket *s, struct dgi_hold *h)
 {
 	const uint64_t now = s->loop->now;
 	uint64_t step;
 
-	if (some_went)
+	if (h->some_went)
 		h->backoff_ms /= 2;
 	else
 		h->backoff_ms *= 2;
@@ -188,6 +189,7 @@ put_off(struct dgram_socket *s, struct dgi_hold *h, bool some_went)
 		h->backoff_ms = BACKOFF_MS;
 	if (h->backoff_ms > BACKOFF_MOST_MS)
 		h->backoff_ms = BACKOFF_MOST_MS;
+	h->some_went = false;
 	step = h->backoff_ms * MS;
 	s->stats.backoffs++;
 	if (dgram_timer_start(&h->timer, step - now % step, 0) == 0)
@@ -351,7 +353,7 @@ dgi_hold_head(struct dgram_socket *s)
 	if (h == NULL)
 		return false;
 	move(s, &s->queue.head, h);
-	put_off(s, h, false);
+	put_off(s, h);
 	return true;
 }
 
@@ -400,10 +402,11 @@ dgi_hold_flush(struct dgram_socket *s, size_t most)
 		before = left;
 		enter(s, h);
 		left = dgi_queue_send(s, left);
+		h->some_went = h->some_went || left < before;
 		if (!leave(s))
 			continue;
 		if (left > 0 || h->full)
-			put_off(s, h, left < before);
+			put_off(s, h);
 		else
 			on_due(&h->timer, h);
 	}

@@ -422,3 +422,37 @@ TEST(line, cut_off_in_order)
 	cr_assert_str_eq(trace, "LCaEbc");
 	end();
 }
+
+/* What was blocked for the peer is not for others, nor for the next. */
+TEST(line, disconnect_unblocks)
+{
+	static const uint64_t ms[] = { 0, 1, 3, 7, 10, 11 };
+
+	begin(true, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	send_one(NULL, 0);
+	send_one(NULL, 0);
+	run_to(1);
+	cr_assert_eq(dgram_disconnect(from), 0);
+	send_one(&at[1], 0);
+	left_at_wait = 9;
+	/* The first tells of what has failed, and does not wait. */
+	cr_assert(dgram_loop_run_once(loop, 0) >= 0);
+	cr_assert(dgram_loop_run_once(loop, 0) >= 0);
+	cr_assert_eq(left_at_wait, 0);
+	end();
+	begin(true, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	close_receiver(0);
+	send_one(NULL, 0);
+	run_to(9);
+	cr_assert_eq(dgram_disconnect(from), 0);
+	ntried = 4;
+	cr_assert_eq(dgram_connect_addr(from, &at[1]), 0);
+	close_receiver(1);
+	run_to(10);
+	send_one(NULL, 0);
+	run_to(12);
+	check_tried(ms, 6);
+	end();
+}

@@ -415,9 +415,13 @@ dgram_disconnect(struct dgram_socket *s)
 	dgi_state_move(s, DGI_DISCONNECT);
 	s->owes &= ~DGI_OWES_CONNECT;
 	dgi_queue_fail(s, -ENOTCONN, true);
-	if (s->lost)
+	/* What the peer had no room for, or was not there for, is over. */
+	if (s->type == DGRAM_UNIX && s->block != DGI_FREE) {
 		s->block = DGI_FREE;
+		dgi_member_dirty(s->loop, &s->member);
+	}
 	s->lost = false;
+	s->backoff_ms = 0;
 	s->peer.len = 0;
 	dgi_socket_changed(s);
 	return r;

@@ -456,3 +456,36 @@ TEST(line, disconnect_unblocks)
 	check_tried(ms, 6);
 	end();
 }
+
+/* A deadline, or what others take, begins the back-off of a lost peer anew. */
+TEST(line, back_off_of_a_lost_peer)
+{
+	static const uint64_t ms[] = { 0, 1, 3, 7, 15, 31 };
+	struct iovec iov = { byte, 1 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
+	unsigned i, k;
+
+	begin(true, 0);
+	send_one(&at[1], 0);
+	send_one(&at[1], 'b');
+	run_to(0);
+	cr_assert_eq(dgram_flush(from), 1);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	close_receiver(0);
+	ntried = 0;
+	d.deadline_ns = dgram_loop_now(loop) + 9 * MS;
+	cr_assert_eq(dgram_send_batch(from, &d, 1, NULL, NULL), 0);
+	send_one(NULL, 0);
+	run_to(11);
+	cr_assert_eq(take(to[1]), 'x');
+	run_to(34);
+	cr_assert(strchr(trace, 'b') != NULL);
+	/* Without those of the other. */
+	for (i = k = 0; i < ntried; i++) {
+		if (k < 6 && tried[i] == BEGIN + ms[k])
+			k++;
+	}
+	cr_assert_eq(k, 6);
+	cr_assert(ntried <= 6 + 4, "%u tries", ntried);
+	end();
+}

@@ -47,7 +47,9 @@ count_sent(struct dgram_socket *s, int k, size_t bytes)
 		s->queue.head->refused_at = 0;
 	s->stats.sent += (unsigned)k;
 	s->stats.sent_bytes += bytes;
-	s->backoff_ms = 0;
+	/* The peer may be waited for meanwhile. */
+	if (!s->lost)
+		s->backoff_ms = 0;
 	if (s->pending_error != 0)
 		dgi_queue_tell_pending(s);
 }
@@ -571,10 +573,12 @@ dgi_queue_timer(struct dgram_timer *t, void *arg)
 	s->recv_rests = false;
 	if (s->deadlines > 0)
 		dgi_queue_expire(s);
-	if (s->block == DGI_UNTIL_TIMER)
+	if (s->block == DGI_UNTIL_TIMER && s->blocked_until <= s->loop->now)
 		s->block = DGI_FREE;
 	if (s->block == DGI_FREE)
 		dgi_member_dirty(s->loop, &s->member);
+	else
+		dgi_queue_arm(s);
 	dgi_queue_watch_deadlines(s);
 	dgi_queue_changed(s);
 	if (s->state != DGI_CLOSED)

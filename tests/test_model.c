@@ -489,3 +489,20 @@ TEST(line, back_off_of_a_lost_peer)
 	cr_assert(ntried <= 6 + 4, "%u tries", ntried);
 	end();
 }
+
+/* A reply to a peer that has gone is only counted, and not the one `error`. */
+TEST(line, reply_is_not_the_error)
+{
+	begin(false, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	run_to(1);
+	cr_assert_eq(dgram_addr_unix(&at[1], "/from"), 0);
+	cr_assert_eq(send_to(to[0], 'q', &at[1]), 1);
+	close_receiver(0);
+	run_to(2);
+	send_one(NULL, 0);
+	send_one(NULL, 0);
+	run_to(3);
+	cr_assert_str_eq(trace, "LCME");
+	end();
+}

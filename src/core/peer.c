@@ -74,7 +74,7 @@ dgi_peer_lost(struct dgram_socket *s, int status)
 void
 dgi_peer_blame_once(struct dgram_socket *s, struct dgi_req *r)
 {
-	if (!dgi_req_is_silent(r))
+	if (!dgi_req_is_silent(r) || (r->flags & DGI_REQ_REPLY) != 0)
 		return;
 	if (s->lost)
 		r->flags |= DGI_REQ_REPLY;

@@ -490,6 +490,40 @@ TEST(line, back_off_of_a_lost_peer)
 	end();
 }
 
+static void
+lose_and_find(void)
+{
+	struct iovec iov = { byte, 1 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
+
+	inside = NULL;
+	close_receiver(0);
+	open_receiver(0);
+	cr_assert_eq(dgram_try_send(from, &d, 1), 1);
+}
+
+/* `connect` of a peer that is lost by then; or in front of why it is. */
+TEST(line, lost_before_it_was_told)
+{
+	begin(true, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	close_receiver(0);
+	send_one(NULL, 'a');
+	cr_assert_eq(dgram_flush(from), 1);
+	run_to(2);
+	cr_assert_str_eq(trace, "LE");
+	open_receiver(0);
+	run_to(10);
+	cr_assert_str_eq(trace, "LECa");
+	end();
+	begin(true, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	inside = lose_and_find;
+	run_to(2);
+	cr_assert_str_eq(trace, "LEC");
+	end();
+}
+
 /* A reply to a peer that has gone is only counted, and not the one `error`. */
 TEST(line, reply_is_not_the_error)
 {

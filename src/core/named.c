@@ -206,5 +206,7 @@ dgi_step_tell_all(struct dgram_socket *s)
 		dgi_req_tell(s, r);
 	}
 	tell_listening(s);
-	tell_connect(s);
+	/* That the peer was lost meanwhile comes in front. */
+	if (s->steps.head == NULL)
+		tell_connect(s);
 }

@@ -39,6 +39,8 @@ tell(struct dgram_socket *s, int status)
 {
 	struct dgi_req *r;
 
+	/* That it was there is no news any more. */
+	s->owes &= ~DGI_OWES_CONNECT;
 	if (dgi_step_new(s, DGI_REQ_CONNECT, NULL, NULL, &r) < 0)
 		return;
 	dgi_step_set(r, status, &s->peer, NULL);

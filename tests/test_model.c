@@ -524,6 +524,29 @@ TEST(line, lost_before_it_was_told)
 	end();
 }
 
+/* It was found by dgram_try_send(), and the queue still waits for it. */
+TEST(line, found_by_try_send)
+{
+	struct iovec iov = { byte, 1 };
+	struct dgram_datagram d = { .iov = &iov, .iovcnt = 1 };
+
+	begin(true, 0);
+	cr_assert_eq(dgram_connect_addr(from, &at[0]), 0);
+	close_receiver(0);
+	d.deadline_ns = dgram_loop_now(loop) + 900 * MS;
+	cr_assert_eq(dgram_send_batch(from, &d, 1, NULL, NULL), 0);
+	run_to(910);
+	cr_assert_eq(dgram_get_send_queue_count(from), 0);
+	open_receiver(0);
+	d.deadline_ns = 0;
+	cr_assert_eq(dgram_try_send(from, &d, 1), 1);
+	cr_assert_eq(take(to[0]), 'x');
+	send_one(NULL, 'a');
+	run_to(912);
+	cr_assert_eq(take(to[0]), 'x');
+	end();
+}
+
 /* A reply to a peer that has gone is only counted, and not the one `error`. */
 TEST(line, reply_is_not_the_error)
 {

@@ -57,6 +57,7 @@ dgi_peer_connect(struct dgram_socket *s, int status)
 	s->lost = true;
 	if (os->connect(os, s->fd, &s->peer.u.sa, s->peer.len) == 0) {
 		s->lost = false;
+		s->block = DGI_FREE;
 		dgi_socket_owe(s, DGI_OWES_CONNECT);
 		return true;
 	}

@@ -133,10 +133,14 @@ m_op_new(struct model *m, struct m_socket *ms, size_t n)
 	op->slot = (uint8_t)ms->slot;
 	op->silent = op->reply = op->arena = false;
 	op->known = op->late = false;
+	op->cut = NULL;
 	op->name = 0;
 	op->refused_at = 0;
-	op->n = n;
+	op->n = op->left = n;
 	op->pos = op->went = 0;
+	dgi_list_init(&op->one.link);
+	op->one.over = false;
+	op->one.op = op;
 	op->v = &op->one;
 	op->batch = NULL;
 	return op;
@@ -172,13 +176,149 @@ find_op(struct m_queue *q, uint32_t id)
 	return op;
 }
 
+/* ---- lines ---- */
+
 void
-m_push(struct m_socket *ms, struct m_op *op)
+m_lines_init(struct m_socket *ms)
+{
+	unsigned i;
+
+	memset(ms->lines, 0, sizeof(ms->lines));
+	for (i = 0; i < M_LINES; i++)
+		dgi_list_init(&ms->lines[i].waiting);
+}
+
+static bool
+is_first(const struct m_socket *ms, const struct m_line *line)
+{
+	return line == &ms->lines[0];
+}
+
+/* The line of datagrams to this name; NULL: none waits. */
+static struct m_line *
+find_line(struct m_socket *ms, const struct sim_name *to)
+{
+	struct m_line *line = ms->lines;
+
+	if (ms->type != DGRAM_UNIX || to->family == 0)
+		return line;
+	while (++line < ms->lines + M_LINES) {
+		if (line->waits > 0 && memcmp(&line->to, to, sizeof(*to)) == 0)
+			return line;
+	}
+	return NULL;
+}
+
+/* It goes on as if nothing had been refused. */
+static void
+go_on(struct m_line *line)
+{
+	line->refusal = 0;
+	line->now = line->timed = line->went = line->may_have = false;
+	line->apart = 0;
+}
+
+static struct m_line *
+line_for(struct m_socket *ms, const struct sim_name *to)
+{
+	struct m_line *line = find_line(ms, to);
+
+	if (line != NULL)
+		return line;
+	for (line = ms->lines + 1; line->waits > 0; line++)
+		;
+	line->to = *to;
+	go_on(line);
+	return line;
+}
+
+static struct m_datagram *
+head_of(const struct m_line *line)
+{
+	if (line->waits == 0)
+		return NULL;
+	return DGI_CONTAINER(line->waiting.next, struct m_datagram, link);
+}
+
+/* Accepted, with an address: to the end of its line. */
+static void
+enter_line(struct m_socket *ms, struct m_datagram *d)
+{
+	d->line = line_for(ms, &d->to);
+	d->number = ++ms->pushes;
+	dgi_list_append(&d->line->waiting, &d->link);
+	d->line->waits++;
+	ms->deadlines += d->deadline != 0;
+}
+
+static void
+leave_line(struct m_socket *ms, struct m_datagram *d)
+{
+	struct m_line *line = d->line;
+
+	/* Parked. */
+	if (dgi_list_empty(&d->link))
+		return;
+	dgi_list_remove(&d->link);
+	ms->deadlines -= d->deadline != 0;
+	if (--line->waits == 0 && line->timed)
+		go_on(line);
+}
+
+static void
+enqueue(struct m_socket *ms, struct m_op *op)
 {
 	size_t i;
 
 	append(&ms->queue, op);
 	op->turn_queued = ms->m->turn;
+	op->number = ++ms->pushes;
+	ms->empty += op->n == 0;
+	for (i = 0; i < op->n; i++) {
+		op->v[i].op = op;
+		op->v[i].over = false;
+		enter_line(ms, &op->v[i]);
+	}
+}
+
+void
+m_asks(struct m_socket *ms, bool all_again)
+{
+	unsigned i;
+
+	ms->asks = all_again;
+	for (i = 0; i < M_LINES; i++)
+		ms->lines[i].now = false;
+}
+
+/* Memory for a line may be missing: then all waits, as behind a UDP datagram. */
+static bool
+may_lack_memory(const struct m_socket *ms)
+{
+	return ms->m->sim.config.fail[SIM_ALLOC] != 0;
+}
+
+/* Everything behind the first line waits for it, what is set apart not. */
+static bool
+is_blocked(const struct m_socket *ms)
+{
+	return ms->lines[0].refusal != 0 && (!ms->lines[0].timed ||
+	    (ms->reconnect && ms->lost));
+}
+
+/* The peer is waited for, to come back. */
+static bool
+is_lost(const struct m_socket *ms)
+{
+	return ms->reconnect && ms->lost && is_blocked(ms);
+}
+
+void
+m_push(struct m_socket *ms, struct m_op *op)
+{
+	size_t i;
+
+	enqueue(ms, op);
 	ms->fresh = ms->m->in_callback > 0 ? ms->m->visited : NULL;
 	for (i = 0; i < op->n; i++)
 		ms->bytes += op->v[i].size;
@@ -208,13 +348,16 @@ m_take_back(struct model *m, struct m_socket *ms, struct m_op *op)
 
 	for (; op != NULL; op = next) {
 		next = op->next;
-		if (op->known || op->pos > 0) {
+		if (op->known || op->left < op->n) {
 			m_fail(m, "a datagram that was not accepted was sent");
 			return;
 		}
 		unlink_op(&ms->queue, op);
-		for (i = 0; i < op->n; i++)
+		ms->empty -= op->n == 0;
+		for (i = 0; i < op->n; i++) {
 			ms->bytes -= op->v[i].size;
+			leave_line(ms, &op->v[i]);
+		}
 		ms->queued -= op->n;
 		ms->sums.accepted -= op->n;
 		m_op_free(m, op);
@@ -226,6 +369,9 @@ static void
 set_known(struct m_socket *ms, struct m_op *op, int status)
 {
 	unlink_op(&ms->queue, op);
+	ms->empty -= op->n == 0;
+	/* Unless all is in one line, nobody has seen when it was. */
+	op->late = op->late || (op->n == 0 && ms->type == DGRAM_UNIX);
 	op->known = true;
 	op->status = status;
 	op->turn = ms->m->turn;
@@ -237,13 +383,18 @@ set_known(struct m_socket *ms, struct m_op *op, int status)
 		append(&ms->known, op);
 }
 
-/* The datagram that is next of this operation is over. */
+/* The datagram is over. */
 static void
-step(struct m_socket *ms, struct m_op *op, int result)
+step(struct m_socket *ms, struct m_datagram *d, int result)
 {
-	struct m_datagram *d = &op->v[op->pos++];
+	struct m_op *op = d->op;
 
 	d->result = result;
+	d->over = true;
+	leave_line(ms, d);
+	op->left--;
+	while (op->pos < op->n && op->v[op->pos].over)
+		op->pos++;
 	ms->queued--;
 	ms->bytes -= d->size;
 	op->went += result >= 0;
@@ -258,8 +409,25 @@ step(struct m_socket *ms, struct m_op *op, int result)
 	} else {
 		ms->sums.failed++;
 	}
-	if (op->pos == op->n)
+	if (op->left == 0)
 		set_known(ms, op, op->batch != NULL ? (int)op->went : result);
+}
+
+/* It was late, and nobody has seen when it was dropped. */
+static void
+expire_one(struct m_socket *ms, struct m_datagram *d)
+{
+	struct m_line *line = d->line;
+	const struct m_datagram *next;
+
+	step(ms, d, -ETIMEDOUT);
+	line->may_have = true;
+	/* A flush that looked at it may have come to its budget. */
+	ms->fresh = NULL;
+	/* What is left of the line may have been none: it begins anew. */
+	next = head_of(line);
+	if (line->timed && (next == NULL || next->number > line->apart))
+		line->not_before = 0;
 }
 
 /* Were errors told to somebody lately? */
@@ -270,11 +438,9 @@ is_unsure(const struct m_socket *ms)
 }
 
 static bool
-is_late(const struct m_socket *ms, const struct m_op *op)
+is_late(const struct m_socket *ms, const struct m_datagram *d)
 {
-	const struct m_datagram *d = &op->v[op->pos];
-
-	return op->pos < op->n && d->deadline != 0 &&
+	return !d->over && d->deadline != 0 &&
 	    d->deadline <= dgram_loop_now(ms->m->l);
 }
 
@@ -301,22 +467,30 @@ void
 m_fail_queue(struct m_socket *ms, int status, bool only_peer)
 {
 	struct m_op *op, *next;
+	bool apart = false;
+	unsigned i;
 
+	for (i = 0; i < M_LINES; i++)
+		apart = apart || ms->lines[i].timed;
 	op = ms->queue.head;
-	if (op != NULL && (!only_peer || (op->pos < op->n &&
+	if (op != NULL && (!only_peer || (op->n > 0 &&
 	    op->v[op->pos].to.family == 0)))
 		tell_pending(ms);
 	for (op = ms->queue.head; op != NULL; op = next) {
 		next = op->next;
-		if (only_peer && (op->pos == op->n ||
+		if (only_peer && (op->n == 0 ||
 		    op->v[op->pos].to.family != 0))
 			continue;
+		/* One line after the other. */
+		op->late = op->late || apart;
+		if (apart && op->n == 1)
+			op->cut = op->v[0].line;
 		if (op->n == 0)
 			set_known(ms, op, 0);
-		while (!op->known && op->pos + 1 < op->n)
-			step(ms, op, status);
+		while (!op->known && op->left > 1)
+			step(ms, &op->v[op->pos], status);
 		if (!op->known)
-			step(ms, op, status);
+			step(ms, &op->v[op->pos], status);
 	}
 }
 
@@ -368,6 +542,16 @@ matches(struct model *m, const struct sim_event *e, const struct m_datagram *d)
 	return bytes_are(m, e->iov, e->iovcnt, size, d->offset);
 }
 
+static void	lose(struct m_socket *, int status);
+
+/* What a send to a peer that is gone fails with. */
+static bool
+is_gone(int status)
+{
+	return status == -ECONNREFUSED || status == -ECONNRESET ||
+	    status == -ENOTCONN;
+}
+
 static void
 try_sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 {
@@ -386,11 +570,17 @@ try_sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 		ms->sums.accepted++;
 		ms->sums.sent++;
 		ms->sums.sent_bytes += d->size;
+		ms->lost_ms = 0;
 		if (t->pending != 0)
 			note(ms, t->pending);
 		t->pending = 0;
 	} else if (t->pending == 0 && is_icmp(ms, e->result)) {
 		t->pending = e->result;
+	} else if (ms->reconnect && !t->came_back && d->to.family == 0 &&
+	    is_gone(e->result)) {
+		t->came_back = true;
+		t->status = e->result;
+		lose(ms, e->result);
 	} else {
 		t->status = e->result;
 		t->over = true;
@@ -421,26 +611,238 @@ gives_up(struct model *m, struct m_socket *ms)
 	return false;
 }
 
-/* What the library must have dropped by itself when it goes on behind it. */
-static struct m_op *
-skip(struct model *m, struct m_socket *ms, const struct sim_event *e)
+/* Arrays of none in front of this number are over. */
+static void
+pass_empty(struct m_socket *ms, uint64_t number)
 {
-	struct m_op *op;
+	struct m_op *op, *next;
 
-	while ((op = ms->queue.head) != NULL) {
-		if (op->n == 0) {
+	for (op = ms->queue.head; op != NULL && ms->empty > 0 &&
+	    op->number < number; op = next) {
+		next = op->next;
+		if (op->n == 0)
 			set_known(ms, op, 0);
-		} else if (is_late(ms, op)) {
+	}
+}
+
+/*
+ * The first of a line, with a smaller number, that the library cannot have
+ * dropped when it goes on behind it: what it must have dropped is over.
+ */
+static struct m_datagram *
+skip(struct model *m, struct m_socket *ms, struct m_line *line,
+    uint64_t number, const struct sim_event *e)
+{
+	struct m_datagram *d;
+
+	while ((d = head_of(line)) != NULL && d->number < number) {
+		if (!line->timed)
+			pass_empty(ms, d->number);
+		if (is_late(ms, d)) {
 			tell_pending(ms);
-			step(ms, op, -ETIMEDOUT);
-		} else if (op->arena && m->sim.alloc_failures > 0 &&
-		    !matches(m, e, &op->v[op->pos])) {
-			step(ms, op, -ENOMEM);
+			expire_one(ms, d);
+		} else if (d->op->arena && m->sim.alloc_failures > 0 &&
+		    !matches(m, e, d)) {
+			step(ms, d, -ENOMEM);
 		} else {
-			break;
+			return d;
 		}
 	}
-	return op;
+	return NULL;
+}
+
+/* Those that nobody has set apart go in order, whoever they are for. */
+static void
+check_fifo(struct model *m, struct m_socket *ms, const struct m_line *of,
+    uint64_t number, const struct sim_event *e)
+{
+	struct m_line *line;
+
+	for (line = ms->lines; line < ms->lines + M_LINES; line++) {
+		if (line != of && !line->timed &&
+		    skip(m, ms, line, number, e) != NULL)
+			m_fail(m, "socket %u sends past one that was not "
+			    "refused", ms->slot);
+	}
+}
+
+/* What is sent now, or must be. */
+static struct m_datagram *
+next_of(struct model *m, struct m_socket *ms, const struct sim_event *e)
+{
+	struct m_datagram *d;
+	struct m_line *line;
+	struct sim_name to;
+
+	sim_name_of(&to, e->addr, e->len);
+	line = find_line(ms, &to);
+	d = line != NULL ? skip(m, ms, line, UINT64_MAX, e) : NULL;
+	if (d != NULL && !line->timed && ms->type == DGRAM_UNIX)
+		check_fifo(m, ms, line, d->number, e);
+	return d;
+}
+
+/* ---- full receivers, and peers that are gone ---- */
+
+/* The library's time, which stands still only in a turn. */
+static uint64_t
+time_of(const struct model *m)
+{
+	return m->in_turn || m->freeing ? dgram_loop_now(m->l) : m->sim.now;
+}
+
+static unsigned
+doubled(unsigned ms, unsigned most)
+{
+	return ms == 0 ? 1 : 2 * ms < most ? 2 * ms : most;
+}
+
+static unsigned
+halved(unsigned ms)
+{
+	return ms < 2 ? 1 : ms / 2;
+}
+
+/* The receiver of a line is full: when is it tried again? */
+static void
+set_apart(struct m_socket *ms, struct m_line *line, const struct m_datagram *d)
+{
+	uint64_t now = time_of(ms->m), step;
+	unsigned least = line->least_ms, most = line->most_ms;
+
+	if (!line->timed) {
+		least = most = 1;
+	} else {
+		line->least_ms = line->went || line->may_have ? halved(least) :
+		    doubled(least, 50);
+		line->most_ms = line->went ? halved(most) : doubled(most, 50);
+		least = line->least_ms;
+		most = line->most_ms;
+		/* None of it may have been left, and this one came up then. */
+		if (d->number > line->apart)
+			least = 1;
+	}
+	ms->m->report.full++;
+	line->timed = true;
+	line->went = line->may_have = false;
+	line->least_ms = least;
+	line->most_ms = most;
+	step = most * UINT64_C(1000000);
+	line->not_after = least == most ? now + step - now % step : now + step;
+	line->not_before = least == most ? line->not_after : 0;
+	if (line->apart < d->number)
+		line->apart = d->number;
+}
+
+static void
+refuse(struct m_socket *ms, struct m_datagram *d, int status)
+{
+	struct m_line *line = d->line;
+	bool peer = is_first(ms, line);
+
+	line->now = true;
+	if (ms->type == DGRAM_UNIX && (status == -ENOBUFS || !peer))
+		set_apart(ms, line, d);
+	line->refusal = status;
+}
+
+static void
+check_early(struct m_socket *ms, const struct m_line *line)
+{
+	struct model *m = ms->m;
+
+	uint64_t until = 0;
+
+	if (line->timed)
+		until = line->not_before;
+	else if (is_first(ms, line) && is_lost(ms))
+		until = ms->lost_until;
+	if (!ms->asks && !m->freeing && !may_lack_memory(ms) &&
+	    time_of(m) < until)
+		m_fail(m, "socket %u tries %" PRIu64 " ns too early",
+		    ms->slot, until - time_of(m));
+}
+
+/* The peer has gone, and is to be connected to again, at once for a start. */
+static void
+lose(struct m_socket *ms, int status)
+{
+	struct model *m = ms->m;
+	struct m_step *st;
+
+	ms->must_connect = true;
+	ms->loss = NULL;
+	ms->loss_allocs = m->sim.alloc_failures;
+	if (ms->lost)
+		return;
+	ms->lost = true;
+	m->report.lost++;
+	ms->owes_connect = false;
+	st = m_step_new(m, true, true);
+	if (st == NULL) {
+		ms->unsure_turn = m->turn + 2;
+		return;
+	}
+	sim_name_of(&st->to, &ms->peer.u.sa, ms->peer.len);
+	ms->loss = st;
+	m_step_known(ms, st, status);
+}
+
+/* The `error` of it was to be told, but there was no memory for that. */
+static void
+forget_loss(struct m_socket *ms)
+{
+	struct m_step **p;
+
+	ms->unsure_turn = ms->m->turn + 2;
+	for (p = &ms->steps; *p != NULL; p = &(*p)->next) {
+		if (*p != ms->loss)
+			continue;
+		*p = ms->loss->next;
+		m_step_free(ms->m, ms->loss);
+		return;
+	}
+}
+
+/* connect(2), of AF_UNIX, and not of a call that connects. */
+static void
+connects(struct model *m, struct m_socket *ms, const struct sim_event *e)
+{
+	struct m_line *peer = &ms->lines[0];
+	struct sim_name to, name;
+
+	sim_name_of(&to, e->addr, e->len);
+	sim_name_of(&name, &ms->peer.u.sa, ms->peer.len);
+	if (!ms->must_connect || memcmp(&to, &name, sizeof(to)) != 0) {
+		m_fail(m, "socket %u connects, and must not", ms->slot);
+		return;
+	}
+	ms->must_connect = false;
+	if (ms->loss != NULL && m->sim.alloc_failures > ms->loss_allocs)
+		forget_loss(ms);
+	if (e->result == 0) {
+		ms->lost = false;
+		m->report.found++;
+		peer->went = true;
+		if (!peer->timed)
+			go_on(peer);
+		m_connected(ms, &ms->peer);
+		return;
+	}
+	if (m->trying != NULL) {
+		m->trying->over = true;
+		return;
+	}
+	ms->lost_ms = doubled(ms->lost_ms, 1000);
+	ms->lost_until = time_of(m) + ms->lost_ms * UINT64_C(1000000);
+	peer->now = true;
+	peer->refusal = e->result;
+	if (!peer->timed)
+		return;
+	/* It was full before, and has that time, too. */
+	set_apart(ms, peer, head_of(peer));
+	peer->least_ms = 1;
+	peer->not_before = 0;
 }
 
 /* ---- names ---- */
@@ -728,12 +1130,11 @@ m_answer(struct m_socket *ms, struct m_name *nm, int status, bool of_name,
 		if (status == 0 && ms->state != M_CONNECTED) {
 			op->one.to.family = to->family;
 			op->one.to.u = to->u;
-			append(&ms->queue, op);
-			op->turn_queued = m->turn;
+			enqueue(ms, op);
 		} else {
 			if (of_name && status < 0)
 				op->name = (char)('0' + (nm - ms->names));
-			step(ms, op, status == 0 ? -EISCONN : status);
+			step(ms, &op->one, status == 0 ? -EISCONN : status);
 		}
 	}
 }
@@ -756,16 +1157,62 @@ cancel_names(struct m_socket *ms, int status)
 	} while (first != NULL);
 }
 
-/* The operation whose next datagram has the earliest deadline, which is over. */
-static struct m_op *
+/* In the array that was given to the library. */
+static bool
+is_told(const struct m_datagram *d)
+{
+	const struct m_op *op = d->op;
+
+	return op->batch != NULL &&
+	    op->batch->lib[d - op->v].result == -ETIMEDOUT;
+}
+
+/* Of AF_UNIX those of an array can be late at any time. */
+static bool
+was_dropped(const struct m_socket *ms, const struct m_datagram *d)
+{
+	const struct m_op *op = d->op;
+
+	if (!is_late(ms, d))
+		return false;
+	if (ms->type != DGRAM_UNIX || op->batch == NULL)
+		return d == &op->v[op->pos];
+	return is_told(d);
+}
+
+/* Rather than the other, if they are not both dropped. */
+static bool
+is_dropped_first(const struct m_socket *ms, const struct m_datagram *d,
+    const struct m_datagram *other)
+{
+	if (is_told(d) != is_told(other))
+		return is_told(d);
+	/* Of those that come up to be sent, one after the other. */
+	if (ms->type == DGRAM_UNIX && d->line->timed != other->line->timed)
+		return other->line->timed;
+	if (ms->type == DGRAM_UNIX && !d->line->timed)
+		return d->number < other->number;
+	return d->deadline < other->deadline;
+}
+
+/* Of those that may have been dropped the one that was first. */
+static struct m_datagram *
 find_late(struct m_socket *ms)
 {
-	struct m_op *op, *first = NULL;
+	struct m_datagram *d, *first = NULL;
+	struct m_op *op;
+	size_t i;
 
-	for (op = ms->queue.head; op != NULL; op = op->next) {
-		if (is_late(ms, op) && (first == NULL ||
-		    op->v[op->pos].deadline < first->v[first->pos].deadline))
-			first = op;
+	for (op = ms->queue.head; op != NULL && ms->deadlines > 0;
+	    op = op->next) {
+		for (i = op->pos; i < op->n; i++) {
+			d = &op->v[i];
+			if (was_dropped(ms, d) &&
+			    (first == NULL || is_dropped_first(ms, d, first)))
+				first = d;
+			if (ms->type != DGRAM_UNIX)
+				break;
+		}
 	}
 	return first;
 }
@@ -815,22 +1262,23 @@ static void
 drop_late(struct m_socket *ms, size_t count)
 {
 	struct model *m = ms->m;
+	struct m_datagram *d;
 	struct m_op *op;
 
 	while (count < ms->queued && !m->failed) {
 		if (drop_overdue(ms, ms->queued - count))
 			continue;
-		op = NULL;
+		d = NULL;
 		if (!m->borrowed || m->sim.alloc_failures == 0)
-			op = find_late(ms);
-		if (op != NULL) {
-			if (op == ms->queue.head)
+			d = find_late(ms);
+		if (d != NULL) {
+			if (d->op == ms->queue.head)
 				tell_pending(ms);
-			step(ms, op, -ETIMEDOUT);
+			expire_one(ms, d);
 		} else if ((op = find_uncopied(ms)) != NULL) {
-			step(ms, op, -ENOMEM);
-		} else if ((op = find_late(ms)) != NULL) {
-			step(ms, op, -ETIMEDOUT);
+			step(ms, &op->one, -ENOMEM);
+		} else if ((d = find_late(ms)) != NULL) {
+			expire_one(ms, d);
 		} else {
 			m_fail(m, "socket %u: %zu wait, not %zu", ms->slot,
 			    count, ms->queued);
@@ -841,47 +1289,135 @@ drop_late(struct m_socket *ms, size_t count)
 		    ms->queued);
 }
 
+/*
+ * Where memory was missing it is not known which of the late were looked at, but
+ * how many were: those of arrays are told there, others are not told.
+ */
+static void
+drop_counted(struct m_socket *ms)
+{
+	struct dgram_stats st = { .size = sizeof(st) };
+	struct m_datagram *d;
+
+	if (dgram_get_stats(ms->s, &st) != 0)
+		return;
+	while (ms->sums.expired < st.expired && (d = find_late(ms)) != NULL)
+		expire_one(ms, d);
+}
+
+/* The same of one line; false: it does not go on behind it. */
+static bool
+line_flushed(struct m_socket *ms, struct m_line *line)
+{
+	struct m_datagram *d;
+
+	if (line->now) {
+		line->apart = ms->pushes;
+		return !is_blocked(ms) && line->timed && !may_lack_memory(ms);
+	}
+	while ((d = head_of(line)) != NULL) {
+		pass_empty(ms, d->number);
+		if (is_late(ms, d)) {
+			tell_pending(ms);
+			expire_one(ms, d);
+			continue;
+		}
+		m_fail(ms->m, "socket %u: a flush leaves what nobody has "
+		    "refused", ms->slot);
+		return false;
+	}
+	return true;
+}
+
 void
 m_flushed(struct m_socket *ms)
 {
-	struct m_op *op;
+	unsigned i, n = ms->type == DGRAM_UNIX ? M_LINES : 1;
 
-	if (ms->refused_now || ms->state < M_BOUND)
+	if (ms->state < M_BOUND)
 		return;
-	while ((op = ms->queue.head) != NULL) {
-		if (op->n == 0) {
-			set_known(ms, op, 0);
-		} else if (is_late(ms, op)) {
-			tell_pending(ms);
-			step(ms, op, -ETIMEDOUT);
-		} else {
-			m_fail(ms->m, "socket %u: a flush leaves what nobody "
-			    "has refused", ms->slot);
-			return;
-		}
+	for (i = 0; i < n && may_lack_memory(ms); i++) {
+		if (!ms->lines[i].now)
+			continue;
+		if (ms->type == DGRAM_UNIX)
+			drop_counted(ms);
+		return;
 	}
+	for (i = 0; i < n; i++) {
+		if (!line_flushed(ms, &ms->lines[i]))
+			return;
+	}
+	pass_empty(ms, UINT64_MAX);
+}
+
+bool
+m_can_go(struct m_socket *ms)
+{
+	unsigned i;
+
+	if (ms->closed || ms->state < M_BOUND || is_blocked(ms))
+		return false;
+	if (ms->type != DGRAM_UNIX)
+		return ms->queued > ms->parked &&
+		    dgram_get_send_queue_count(ms->s) > ms->parked;
+	for (i = 0; i < M_LINES && !may_lack_memory(ms); i++) {
+		if (ms->lines[i].waits > 0 && ms->lines[i].refusal == 0)
+			return true;
+	}
+	return false;
 }
 
 /* It is tried, and tried again, though the network has said when to. */
 static void
-check_futile(struct model *m, struct m_socket *ms)
+check_futile(struct model *m, struct m_socket *ms, const struct m_line *line)
 {
 	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
-	const struct m_op *op = ms->queue.head;
 
-	if (m->in_call || m->freeing || ms->last_refusal != -EAGAIN ||
-	    (ms->type == DGRAM_UNIX && op->v[op->pos].to.family != 0) ||
-	    sim_is_writable(&m->sim, ss) || m->sim.config.fail[SIM_ALLOC] != 0)
+	if (m->in_call || m->freeing || line->refusal != -EAGAIN ||
+	    line->timed || sim_is_writable(&m->sim, ss) || may_lack_memory(ms))
 		ms->futile = 0;
 	else if (++ms->futile > FUTILE_MOST)
 		m_fail(m, "socket %u sends while there is no room", ms->slot);
 }
 
+/* The datagram has failed, for good. */
+static void
+sent_in_vain(struct m_socket *ms, struct m_datagram *d, int result)
+{
+	int before = ms->pending;
+
+	/* Of those that nobody waits for only the first is told. */
+	if (ms->type == DGRAM_UNIX && d->to.family == 0 && is_gone(result) &&
+	    d->op->silent && !d->op->reply) {
+		d->op->reply = ms->lost;
+		ms->lost = true;
+	}
+	ms->pending = 0;
+	d->line->went = true;
+	step(ms, d, result);
+	if (before != 0 && before != result)
+		note(ms, before);
+}
+
+/* A datagram is tried: what was refused before? */
+static void
+attempted(struct m_socket *ms, struct m_line *line)
+{
+	check_early(ms, line);
+	ms->attempted = ms->attempted || !line->timed;
+	if (!is_first(ms, line) && !line->timed && ms->lines[0].waits == 0 &&
+	    !is_lost(ms))
+		go_on(&ms->lines[0]);
+	line->now = false;
+	if (!line->timed)
+		line->refusal = 0;
+	ms->fresh = NULL;
+}
+
 static void
 sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 {
-	struct m_op *op;
-	int before;
+	struct m_datagram *d;
 
 	if (m->trying != NULL) {
 		try_sent(m, ms, e);
@@ -890,47 +1426,44 @@ sent(struct model *m, struct m_socket *ms, struct sim_event *e)
 	if (m->freeing && ms->parked > 0 &&
 	    dgram_get_send_queue_count(ms->s) <= ms->queued - ms->parked)
 		cancel_looks(ms);
-	op = skip(m, ms, e);
+	d = next_of(m, ms, e);
 	/* Those behind that were dropped before what went now. */
-	if (!m->in_call && e->first && ms->queued >
+	if (ms->type != DGRAM_UNIX && !m->in_call && e->first && ms->queued >
 	    dgram_get_send_queue_count(ms->s)) {
 		drop_late(ms, dgram_get_send_queue_count(ms->s));
-		op = ms->queue.head;
+		d = head_of(&ms->lines[0]);
 	}
-	if (op == NULL || !matches(m, e, &op->v[op->pos])) {
+	if (d == NULL || !matches(m, e, d)) {
 		m_fail(m, "socket %u sends what is not its next datagram",
 		    ms->slot);
 		return;
 	}
-	ms->attempted = true;
 	if (ms->goes_first && sim_open_fds(&m->sim) < m->fds_at_free)
 		m_fail(m, "socket %u sends when others are closed", ms->slot);
 	ms->goes_first = false;
-	ms->fresh = NULL;
-	e->tag = op->v[op->pos].offset;
-	before = ms->pending;
-	ms->last_refusal = 0;
-	ms->refused_now = false;
+	attempted(ms, d->line);
+	e->tag = d->offset;
 	if (e->result >= 0) {
 		ms->futile = 0;
-		if ((size_t)e->result != op->v[op->pos].size)
+		if ((size_t)e->result != d->size)
 			m_fail(m, "a datagram was sent in part");
-		step(ms, op, e->result);
+		d->line->went = true;
+		if (!ms->lost)
+			ms->lost_ms = 0;
+		step(ms, d, e->result);
 		tell_pending(ms);
 		if (ms->queue.head != NULL)
 			ms->queue.head->refused_at = 0;
 	} else if (e->result == -EAGAIN ||
 	    (e->result == -ENOBUFS && !gives_up(m, ms))) {
-		ms->last_refusal = e->result;
-		ms->refused_now = true;
-		check_futile(m, ms);
-	} else if (before == 0 && is_icmp(ms, e->result)) {
+		refuse(ms, d, e->result);
+		check_futile(m, ms, d->line);
+	} else if (ms->reconnect && d->to.family == 0 && is_gone(e->result)) {
+		lose(ms, e->result);
+	} else if (ms->pending == 0 && is_icmp(ms, e->result)) {
 		ms->pending = e->result;
 	} else {
-		ms->pending = 0;
-		step(ms, op, e->result);
-		if (before != 0 && before != e->result)
-			note(ms, before);
+		sent_in_vain(ms, d, e->result);
 	}
 }
 
@@ -952,15 +1485,15 @@ receive_error(struct m_socket *ms, int status)
 static void
 check_fresh(struct model *m, const struct m_socket *reads)
 {
-	const struct m_socket *ms;
+	struct m_socket *ms;
 	unsigned i;
 
 	for (i = 0; i < M_SOCKETS; i++) {
 		ms = &m->sockets[i];
-		if (ms->fresh != NULL && ms->fresh != reads && !ms->closed &&
-		    ms->s != NULL && ms->state >= M_BOUND &&
-		    ms->last_refusal == 0 && ms->queued > ms->parked &&
-		    dgram_get_send_queue_count(ms->s) > ms->parked)
+		if (ms->fresh == NULL || ms->fresh == reads || ms->s == NULL)
+			continue;
+		m_sync(ms);
+		if (ms->fresh != NULL && m_can_go(ms))
 			m_fail(m, "socket %u is not flushed in time", i);
 	}
 }
@@ -1032,6 +1565,52 @@ is_state_overdue(const struct m_socket *ms)
 	    ms->events_turn < ms->connect_turn);
 }
 
+/* A wait of so long, -1: for ever, ends in time for what is due then. */
+static void
+check_due(struct m_socket *ms, uint64_t due, int64_t timeout_ns,
+    const char *what)
+{
+	uint64_t now = dgram_loop_now(ms->m->l);
+
+	if (due > now && timeout_ns >= 0 && (uint64_t)timeout_ns <= due - now)
+		return;
+	m_fail(ms->m, "waits for %" PRId64 " ns, but socket %u has %s %" PRId64
+	    " ns from now", timeout_ns, ms->slot, what, (int64_t)(due - now));
+}
+
+/* What waits is tried again, and dropped, in time. */
+static void
+check_waiting(struct m_socket *ms, int64_t timeout_ns)
+{
+	const struct m_datagram *d;
+	struct m_line *line;
+	const struct m_op *op;
+	size_t i;
+
+	if (may_lack_memory(ms) || ms->closed || ms->state < M_BOUND)
+		return;
+	for (line = ms->lines; line < ms->lines + M_LINES; line++) {
+		if (line->waits == 0 || !line->timed)
+			continue;
+		check_due(ms, line->not_after, timeout_ns, "a full receiver");
+		if (!is_blocked(ms))
+			line->apart = ms->pushes;
+	}
+	if (ms->lines[0].waits > 0 && !ms->lines[0].timed && is_lost(ms))
+		check_due(ms, ms->lost_until, timeout_ns, "a lost peer");
+	for (op = ms->queue.head; op != NULL && ms->deadlines > 0;
+	    op = op->next) {
+		for (i = op->pos; i < op->n; i++) {
+			d = &op->v[i];
+			if (!d->over && d->deadline != 0 &&
+			    (i == op->pos || (d->line->timed &&
+			    !is_blocked(ms))))
+				check_due(ms, d->deadline, timeout_ns,
+				    "a deadline");
+		}
+	}
+}
+
 /* Nothing that could be done now is left for after the wait. */
 static void
 check_wait(struct model *m, int64_t timeout_ns)
@@ -1069,10 +1648,12 @@ check_wait(struct model *m, int64_t timeout_ns)
 			if (!st->silent)
 				m_fail(m, "waits, but socket %u owes", i);
 		}
-		if (!ms->closed && ms->state >= M_BOUND &&
-		    ms->last_refusal == 0 &&
-		    dgram_get_send_queue_count(ms->s) > ms->parked)
+		if (ms->must_connect)
+			m_fail(m, "waits, but socket %u has lost its peer", i);
+		m_sync(ms);
+		if (m_can_go(ms))
 			m_fail(m, "waits, but socket %u can send", i);
+		check_waiting(ms, timeout_ns);
 	}
 }
 
@@ -1088,9 +1669,18 @@ m_observe(struct sim *sim, struct sim_event *e)
 		check_wait(m, (int64_t)e->tag);
 		return;
 	}
+	if (e->what == SIM_CONNECTED) {
+		ms = m->of_fd[e->fd - SIM_FD];
+		if (ms != NULL && ms->s != NULL && ms->fd == e->fd &&
+		    ms->type == DGRAM_UNIX && ms->state == M_CONNECTED)
+			connects(m, ms, e);
+		return;
+	}
 	if (e->what != SIM_SENT && !m->in_call)
 		past_timers(m);
 	ms = find_socket(m, e->fd);
+	if (ms != NULL && ms->must_connect)
+		m_fail(m, "socket %u does not connect again", ms->slot);
 	m->activity += e->result != -EAGAIN;
 	mix(m, (uint64_t)e->what << 40 ^ (uint64_t)(unsigned)e->result << 8 ^
 	    (unsigned)e->fd);
@@ -1122,7 +1712,7 @@ m_enter(struct model *m, struct m_socket *ms)
 		m->sim.alloc_failures = 0;
 	m->current = ms;
 	if (ms != NULL)
-		ms->refused_now = false;
+		m_asks(ms, false);
 	m->in_call = true;
 	if (m->in_turn)
 		m->stray_turn = m->turn;
@@ -1133,6 +1723,8 @@ m_leave(struct model *m, const char *what, struct m_socket *ms, int a, int r)
 {
 	m->in_call = false;
 	m->current = NULL;
+	if (ms != NULL)
+		ms->asks = false;
 	m_trace(m, what, ms != NULL ? (int)ms->slot : -1, a, r);
 }
 
@@ -1209,6 +1801,7 @@ m_connected(struct m_socket *ms, const struct dgram_addr *to)
 	    (ms->type == DGRAM_UDP6 &&
 	    IN6_IS_ADDR_UNSPECIFIED(&to->u.in6.sin6_addr));
 	ms->state = M_CONNECTED;
+	ms->peer = *to;
 	ms->owes_connect = true;
 	ms->connect_again = ms->telling_connect;
 	ms->connect_turn = ms->m->turn;
@@ -1234,6 +1827,10 @@ m_disconnected(struct m_socket *ms)
 	ms->state = M_BOUND;
 	ms->owes_connect = false;
 	m_fail_queue(ms, -ENOTCONN, true);
+	if (ms->type == DGRAM_UNIX)
+		go_on(&ms->lines[0]);
+	ms->lost = false;
+	ms->lost_ms = 0;
 	learn_address(ms);
 }
 
@@ -1508,10 +2105,17 @@ static void
 on_connect(struct dgram_socket *s, void *arg)
 {
 	struct m_socket *ms = arg;
+	const struct m_step *st;
 
 	event(s, ms, M_EV_CONNECT, "- connect", 0);
 	if (!ms->owes_connect)
 		m_fail(ms->m, "connect once more");
+	for (st = ms->steps; st != NULL && !is_unsure(ms); st = st->next) {
+		if (st->connect && st->status < 0 && st->silent &&
+		    (ms->events & M_EV_ERROR) != 0 &&
+		    st->seq < ms->connect_seq)
+			m_fail(ms->m, "connect before why");
+	}
 	if (ms->owes_listening && (ms->events & M_EV_LISTENING) != 0 &&
 	    ms->listening_turn <= ms->connect_turn &&
 	    ms->events_turn < ms->listening_turn &&
@@ -1621,7 +2225,8 @@ check_order(struct m_socket *ms, const struct m_op *until)
 	const struct m_op *op;
 
 	for (op = ms->known.head; op != until && op != NULL; op = op->next) {
-		if (!op->silent && !op->late && !until->late)
+		if (!op->silent && ((!op->late && !until->late) ||
+		    (op->cut != NULL && op->cut == until->cut)))
 			m_fail(ms->m, "socket %u: completions out of order",
 			    ms->slot);
 	}
@@ -1856,8 +2461,12 @@ check_results(struct model *m, const struct m_op *op)
 static void
 expire(struct m_socket *ms, struct m_op *op)
 {
-	while (!op->known && is_late(ms, op))
-		step(ms, op, -ETIMEDOUT);
+	size_t i;
+
+	for (i = op->pos; i < op->n && !op->known; i++) {
+		if (is_late(ms, &op->v[i]))
+			expire_one(ms, &op->v[i]);
+	}
 	if (!op->known && op->n == 0) {
 		/* Nobody has seen when. */
 		op->late = true;
@@ -2116,14 +2725,12 @@ static bool
 has_room(struct model *m, const struct m_socket *ms)
 {
 	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
+	const struct m_line *line = &ms->lines[0];
 
-	/* Tried by a timer: check_stuck() sees whether there is one. */
-	if (ms->last_refusal == -EAGAIN && ms->type == DGRAM_UNIX &&
-	    ms->queue.head->v[0].to.family != 0)
+	/* check_waiting() sees whether it is tried in time. */
+	if (line->waits == 0 || line->timed || is_lost(ms))
 		return false;
-	if (ms->last_refusal != -EAGAIN)
-		return true;
-	return sim_is_writable(&m->sim, ss);
+	return line->refusal != -EAGAIN || sim_is_writable(&m->sim, ss);
 }
 
 /* What can go on goes on, within a few turns. */
@@ -2133,14 +2740,14 @@ check_progress(struct model *m, struct m_socket *ms)
 	const struct sim_socket *ss = sim_socket(&m->sim, ms->fd);
 	const struct sim_config *c = &m->sim.config;
 	const struct m_op *op;
+	int refusal = ms->lines[0].refusal;
 	bool could, late;
 
 	/* A turn need not wait. */
 	if (c->fail[SIM_SET] != 0 || c->fail[SIM_ALLOC] != 0 || ss == NULL ||
 	    !m->waited)
 		return;
-	could = ms->queued > ms->parked && ms->state >= M_BOUND && !ms->attempted &&
-	    has_room(m, ms);
+	could = ms->state >= M_BOUND && !ms->attempted && has_room(m, ms);
 	ms->stuck = could ? ms->stuck + 1 : 0;
 	ms->attempted = false;
 	could = ss->error != 0 && ms->state == M_CONNECTED &&
@@ -2154,15 +2761,13 @@ check_progress(struct model *m, struct m_socket *ms)
 		ms->moved_at = m->sim.now;
 	/* Some things wait for a timer. */
 	late = m->sim.now - ms->moved_at > STUCK_NS;
-	if ((ms->stuck > STUCK_TURNS && (late ||
-	    ms->last_refusal == -EAGAIN)) || ms->unheard > STUCK_TURNS ||
-	    (ms->unread > STUCK_TURNS && late))
+	if ((ms->stuck > STUCK_TURNS && (late || refusal == -EAGAIN)) ||
+	    ms->unheard > STUCK_TURNS || (ms->unread > STUCK_TURNS && late))
 		m_fail(m, "socket %u is stuck: %u turns not sending, %u not "
 		    "fetching an error, %u not reading", ms->slot, ms->stuck,
 		    ms->unheard, ms->unread);
-	for (op = ms->queue.head; op != NULL && ms->last_refusal != 0;
-	    op = op->next) {
-		if (op->pos < op->n && op->v[op->pos].deadline != 0 &&
+	for (op = ms->queue.head; op != NULL && refusal != 0; op = op->next) {
+		if (op->n > 0 && op->v[op->pos].deadline != 0 &&
 		    op->v[op->pos].deadline + LATE_NS <= m->prev_now &&
 		    op->turn_queued + 1 < m->turn)
 			m_fail(m, "socket %u: what is late waits", ms->slot);
@@ -2308,7 +2913,7 @@ static void
 check_stuck(struct model *m)
 {
 	const struct m_socket *ms;
-	unsigned i;
+	unsigned i, k;
 
 	for (i = 0; i < M_SOCKETS; i++) {
 		ms = &m->sockets[i];
@@ -2316,9 +2921,14 @@ check_stuck(struct model *m)
 			continue;
 		if (ms->closed || ms->known.head != NULL)
 			m_fail(m, "waits, but socket %u owes", i);
+		/* A peer that is full is waited for, and may never read. */
 		if (ms->queue.head != NULL && (ms->type != DGRAM_UNIX ||
-		    ms->last_refusal != -EAGAIN))
+		    !is_blocked(ms) || ms->lost))
 			m_fail(m, "waits, but socket %u has to send", i);
+		for (k = 1; k < M_LINES; k++) {
+			if (ms->lines[k].waits > 0)
+				m_fail(m, "waits, but socket %u has lines", i);
+		}
 	}
 	for (i = 0; i < M_TIMERS; i++) {
 		if (m->timers[i].active)
@@ -2419,6 +3029,7 @@ m_begin(struct model *m)
 		m->sockets[i].m = m;
 		m->sockets[i].slot = i;
 		m->sockets[i].fd = -1;
+		m_lines_init(&m->sockets[i]);
 		queue_init(&m->sockets[i].queue);
 		queue_init(&m->sockets[i].known);
 	}

@@ -22,11 +22,15 @@
 #ifndef DGT_MODEL_H
 #define DGT_MODEL_H
 
+#include "core/list.h"
+
 #include "sim.h"
 
 struct model_report {
 	uint64_t steps, turns, episodes;
 	uint64_t sent, received, completions, events, look_ups;
+	uint64_t full;			/* receivers of AF_UNIX, at a try */
+	uint64_t lost, found;		/* peers that went, and came back */
 	uint64_t digest;		/* of all that happened */
 	uint64_t virtual_ns;
 };
@@ -45,6 +49,7 @@ bool	model_run(uint64_t seed, uint64_t steps, struct model_report *);
 #define M_OPS		16384
 #define M_STEPS		512
 #define M_BATCH		48		/* datagrams in an array */
+#define M_LINES		16		/* receivers that one socket waits for */
 #define M_RX		1024		/* received in one call */
 #define M_NOTES		4096
 #define M_TRACE		48
@@ -62,12 +67,35 @@ enum m_state { M_UNBOUND, M_BINDING, M_BINDING_TO_CONNECT, M_BOUND,
 #define M_EV_CLOSE	0x20u
 #define M_EV_ALL	0x3fu
 
+/*
+ * What waits for one receiver, in order.  All of udp is one line; of AF_UNIX the
+ * peer has the first.
+ */
+struct m_line {
+	struct sim_name to;
+	struct dgi_list waiting;	/* datagrams, by link */
+	size_t waits;
+	int refusal;			/* of its head, the last time; 0 */
+	bool now;			/* in this call */
+	bool timed;			/* it is set apart, and tried again by
+					   the clock: */
+	uint64_t not_before, not_after;	/* ns */
+	unsigned least_ms, most_ms;	/* the back-off; mostly the same */
+	bool went, may_have;		/* some of it, since then */
+	uint64_t apart;			/* and all up to this number is */
+};
+
 /* A datagram that was accepted. */
 struct m_datagram {
 	struct sim_name to;		/* family 0: the peer */
 	unsigned offset, size;		/* in the pattern */
 	uint64_t deadline;		/* ns; 0: none */
 	int result;
+	bool over;
+	struct m_op *op;		/* whose it is */
+	struct m_line *line;		/* and where it waits */
+	struct dgi_list link;
+	uint64_t number;		/* in order of acceptance */
 };
 
 /* Arrays that the library borrows. */
@@ -90,11 +118,15 @@ struct m_op {
 	char name;			/* that was not found; 0: none */
 	bool known;			/* status is: it has left the queue */
 	bool late;			/* some of it was: out of order */
+	const struct m_line *cut;	/* ended by something else, and with
+					   those of its line only in order */
 	int status;
 	uint64_t turn, seq;		/* when it became known */
 	uint64_t turn_queued;
 	uint64_t refused_at;		/* the first ENOBUFS; 0: none */
-	size_t n, pos, went;
+	uint64_t number;		/* before those of its datagrams */
+	size_t n, left, went;
+	size_t pos;			/* of the first that is not over */
 	struct m_datagram one, *v;
 	struct m_batch *batch;
 };
@@ -176,14 +208,25 @@ struct m_socket {
 	struct m_queue queue, known;
 	size_t queued, bytes;		/* in it and parked */
 	size_t parked, untold;
+	struct m_line lines[M_LINES];
+	size_t empty;			/* operations in it of no datagrams */
+	size_t deadlines;		/* datagrams in it that have one */
+	uint64_t pushes;		/* that were numbered */
+	bool asks;			/* this call tries all of it again */
 	struct m_name names[M_NAMES];
 	struct m_step *bind, *connect;	/* under way */
 	struct m_look bind_look, connect_look;
 	struct m_step *steps;		/* over, in order */
 	bool telling_connect, connect_again;	/* from inside of `connect` */
 	int pending;			/* an ICMP error; the head goes again */
-	int last_refusal;		/* of the head: -EAGAIN, -ENOBUFS */
-	bool refused_now;		/* in this call */
+	bool reconnect;			/* it was asked for */
+	struct dgram_addr peer;		/* that it was connected to */
+	bool lost;			/* that is gone, which was told */
+	bool must_connect;		/* again, before anything else */
+	unsigned lost_ms;		/* the back-off, */
+	uint64_t lost_until;		/* and when it is tried again */
+	struct m_step *loss;		/* in this call */
+	unsigned loss_allocs;		/* failures of the allocator before */
 	bool attempted, read;		/* in this turn */
 	unsigned stuck, unheard, unread;	/* turns that it could, but did
 					   not: send, fetch an error, read */
@@ -230,6 +273,7 @@ struct m_try {
 	const struct m_datagram *v;
 	size_t n, pos;
 	int pending, status;
+	bool came_back;			/* the peer was connected to again */
 	bool over;
 };
 
@@ -242,6 +286,8 @@ struct model {
 	bool in_turn, freeing;
 	bool quiet;			/* callbacks do nothing */
 	bool burst;			/* many small datagrams */
+	bool crowd;			/* most are of AF_UNIX, and send to the
+					   same few, who are soon full */
 	unsigned in_callback;
 	uint64_t stray_turn;		/* calls inside of callbacks owe */
 	unsigned batch, budget;
@@ -329,6 +375,11 @@ void	m_push(struct m_socket *, struct m_op *);
 /* The call has failed: it and what was pushed behind it never was. */
 void	m_take_back(struct model *, struct m_socket *, struct m_op *);
 void	*m_arg(const struct m_op *);
+void	m_lines_init(struct m_socket *);
+/* A call begins: nothing was refused in it so far. */
+void	m_asks(struct m_socket *, bool all_again);
+/* Something waits that could go, as far as is known. */
+bool	m_can_go(struct m_socket *);
 /* The call has flushed: what is still there was refused in it, or is late. */
 void	m_flushed(struct m_socket *);
 /* All that waits fails; only_peer: what has no address. */

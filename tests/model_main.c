@@ -36,14 +36,19 @@ main(int argc, char **argv)
 		sum.received += r.received;
 		sum.completions += r.completions;
 		sum.look_ups += r.look_ups;
+		sum.full += r.full;
+		sum.lost += r.lost;
+		sum.found += r.found;
 		sum.virtual_ns += r.virtual_ns;
 		sum.digest ^= r.digest + seed;
 	}
 	printf("model: %" PRIu64 " steps to seed %" PRIu64 ", %" PRIu64
 	    " turns, %" PRIu64 " sent, %" PRIu64 " received, %" PRIu64
-	    " completions, %" PRIu64 " look-ups, %" PRIu64 " s, digest %016"
-	    PRIx64 "\n", sum.steps, seed - 1, sum.turns, sum.sent,
+	    " completions, %" PRIu64 " look-ups, %" PRIu64 " full, %" PRIu64
+	    " lost, %" PRIu64 " found, %" PRIu64 " s, digest %016" PRIx64
+	    "\n", sum.steps, seed - 1, sum.turns, sum.sent,
 	    sum.received, sum.completions, sum.look_ups,
+	    sum.full, sum.lost, sum.found,
 	    sum.virtual_ns / 1000000000, sum.digest);
 	return 0;
 }

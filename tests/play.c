@@ -18,6 +18,7 @@
 #define MS		UINT64_C(1000000)
 #define PORT		4000u
 #define PATHS		6u
+#define CROWD_PATHS	3u
 #define NOT_RUNNING	DGRAM_ERR_SOCKET_DGRAM_NOT_RUNNING
 #define IS_CONNECTED	DGRAM_ERR_SOCKET_DGRAM_IS_CONNECTED
 #define NOT_CONNECTED	DGRAM_ERR_SOCKET_DGRAM_NOT_CONNECTED
@@ -86,6 +87,13 @@ make_addr(struct dgram_addr *a, int type, int host, unsigned port)
 #endif
 }
 
+/* Also the last digit of a port. */
+static unsigned
+choose_path(struct model *m)
+{
+	return PORT + m_below(m, m->crowd ? CROWD_PATHS : PATHS);
+}
+
 static int
 other_type(struct model *m, int type)
 {
@@ -107,7 +115,7 @@ choose_to(struct model *m, const struct m_socket *ms, struct dgram_addr *a)
 		}
 	}
 	if (p < 88)
-		make_addr(a, ms->type, 1, PORT + m_below(m, 6));
+		make_addr(a, ms->type, 1, choose_path(m));
 	else if (p < 94)
 		make_addr(a, ms->type, 2 + (int)m_below(m, 4), 53);
 	else if (p < 96)
@@ -125,7 +133,7 @@ choose_size(struct model *m)
 
 	if (m->burst)
 		return p % 8;
-	if (p < 900)
+	if (p < 900 || (m->crowd && p < 990))
 		return m_below(m, 200);
 	if (p < 940)
 		return 0;
@@ -216,10 +224,12 @@ choose_options(struct model *m, struct m_socket *ms, struct dgram_options *o,
 		o->want |= DGRAM_NO_REMOTE;
 	if (m_percent(m, 10))
 		o->want |= DGRAM_TIME;
+	o->reconnect = m_percent(m, ms->type == DGRAM_UNIX ? 50 : 1);
 	choose_events(m, ms, ev, 0);
 	o->lookup = m_lookup;
 	o->events = ev;
 	o->arg = ms;
+	ms->reconnect = o->reconnect;
 	ms->no_remote = (o->want & DGRAM_NO_REMOTE) != 0;
 	ms->per_call = o->messages_per_call;
 	ms->max_datagram = o->max_datagram != 0 ? o->max_datagram :
@@ -243,9 +253,11 @@ reset(struct model *m, struct m_socket *ms)
 	ms->fd = -1;
 	ms->queue.tail = &ms->queue.head;
 	ms->known.tail = &ms->known.head;
+	m_lines_init(ms);
 	for (i = 0; i < M_NAMES; i++)
 		ms->names[i].parked.tail = &ms->names[i].parked.head;
-	ms->type = 1 + (int)m_below(m, 3);
+	ms->type = m->crowd && m_percent(m, 85) ? DGRAM_UNIX :
+	    1 + (int)m_below(m, 3);
 	ms->family = ms->type == DGRAM_UDP4 ? AF_INET :
 	    ms->type == DGRAM_UDP6 ? AF_INET6 : AF_UNIX;
 }
@@ -271,14 +283,16 @@ do_open(struct model *m)
 	if (r < 0 && m_is_injected(m, r, 0))
 		return;
 	m_expect(m, r, o.type == 4 ? DGRAM_ERR_SOCKET_BAD_TYPE :
-	    m->freeing ? -ECANCELED : 0);
+	    m->freeing ? -ECANCELED :
+	    o.reconnect && o.type != DGRAM_UNIX ? -EINVAL : 0);
 	if (r == 0)
 		ms->s = s;
 }
 
-/* A descriptor that somebody else made: its number, or -1. */
+/* A descriptor that somebody else made: its number, or -1; and its peer. */
 static int
-make_fd(struct model *m, struct m_socket *ms, bool *named, bool *connected)
+make_fd(struct model *m, struct m_socket *ms, bool *named, bool *connected,
+    struct dgram_addr *peer)
 {
 	const struct dgi_os *os = &m->sim.os;
 	struct dgram_addr a;
@@ -290,21 +304,25 @@ make_fd(struct model *m, struct m_socket *ms, bool *named, bool *connected)
 	*named = *connected = false;
 	if (m_percent(m, 60)) {
 		make_addr(&a, ms->type, 1, ms->type == DGRAM_UNIX ?
-		    m_below(m, PATHS) : 0);
+		    choose_path(m) : 0);
 		*named = os->bind(os, fd, &a.u.sa, a.len) == 0;
 	}
 	if (m_percent(m, 40)) {
-		choose_to(m, ms, &a);
-		*connected = a.u.sa.sa_family == ms->family &&
-		    os->connect(os, fd, &a.u.sa, a.len) == 0;
+		choose_to(m, ms, peer);
+		/* Not by the library. */
+		m->sim.observe = NULL;
+		*connected = peer->u.sa.sa_family == ms->family &&
+		    os->connect(os, fd, &peer->u.sa, peer->len) == 0;
+		m->sim.observe = m_observe;
 	}
 	/* UDP is named by being connected; AF_UNIX counts as if it were. */
 	*named = *named || *connected;
 	return fd;
 }
 
+/* peer: NULL, or to whom it is connected. */
 static void
-adopted(struct m_socket *ms, int fd, bool named, bool connected)
+adopted(struct m_socket *ms, int fd, bool named, const struct dgram_addr *peer)
 {
 	struct model *m = ms->m;
 
@@ -314,8 +332,10 @@ adopted(struct m_socket *ms, int fd, bool named, bool connected)
 	if (!named && ms->type != DGRAM_UNIX)
 		return;
 	m_bound(ms, named);
-	if (connected)
-		ms->state = M_CONNECTED;
+	if (peer == NULL)
+		return;
+	ms->state = M_CONNECTED;
+	ms->peer = *peer;
 }
 
 static void
@@ -323,6 +343,7 @@ do_open_fd(struct model *m)
 {
 	struct m_socket *ms = free_slot(m);
 	bool named, connected, wrong = m_percent(m, 5);
+	struct dgram_addr peer;
 	struct dgram_events ev;
 	struct dgram_options o;
 	struct dgram_socket *s = NULL;
@@ -332,12 +353,13 @@ do_open_fd(struct model *m)
 		return;
 	reset(m, ms);
 	choose_options(m, ms, &o, &ev);
-	fd = make_fd(m, ms, &named, &connected);
+	fd = make_fd(m, ms, &named, &connected, &peer);
 	if (fd < 0)
 		return;
 	o.type = (enum dgram_type)(wrong ? other_type(m, ms->type) :
 	    m_percent(m, 50) ? 0 : ms->type);
 	o.reuse_addr = o.reuse_addr && o.type != DGRAM_UNIX;
+	o.reconnect = o.reconnect && !wrong;
 	m_enter(m, NULL);
 	r = dgram_open_fd(m->l, &o, fd, &s);
 	m_leave(m, "open fd", NULL, (int)ms->slot, r);
@@ -345,20 +367,22 @@ do_open_fd(struct model *m)
 		(void)m->sim.os.close(&m->sim.os, fd);
 	if (r == 0 || !m_is_injected(m, r, BIND_CALLS))
 		m_expect(m, r, m->freeing ? -ECANCELED : wrong ?
-		    DGRAM_ERR_INVALID_FD_TYPE : 0);
+		    DGRAM_ERR_INVALID_FD_TYPE : o.reconnect &&
+		    ms->type != DGRAM_UNIX ? -EINVAL : 0);
 	if (r < 0)
 		return;
 	ms->s = s;
-	adopted(ms, fd, named, connected);
+	adopted(ms, fd, named, connected ? &peer : NULL);
 }
 
 static void
 do_bind_fd(struct model *m, struct m_socket *ms)
 {
 	bool named, connected;
+	struct dgram_addr peer;
 	int fd, r, expected = 0;
 
-	fd = make_fd(m, ms, &named, &connected);
+	fd = make_fd(m, ms, &named, &connected, &peer);
 	if (fd < 0)
 		return;
 	m_enter(m, ms);
@@ -375,7 +399,7 @@ do_bind_fd(struct model *m, struct m_socket *ms)
 	if (r == 0 || !m_is_injected(m, r, BIND_CALLS))
 		m_expect(m, r, expected);
 	if (r == 0)
-		adopted(ms, fd, named, connected);
+		adopted(ms, fd, named, connected ? &peer : NULL);
 }
 
 static void
@@ -385,6 +409,7 @@ do_close(struct model *m, struct m_socket *ms)
 	int r;
 
 	m_enter(m, ms);
+	m_asks(ms, true);
 	with_fn = (ms->events & M_EV_CLOSE) == 0 ? m_percent(m, 90) :
 	    m_percent(m, 30);
 	r = dgram_close(ms->s, with_fn ? m_close_fn : NULL, ms);
@@ -404,6 +429,7 @@ do_end(struct model *m, struct m_socket *ms)
 	int r;
 
 	m_enter(m, ms);
+	m_asks(ms, true);
 	ended = ms->closed || ms->ending;
 	with_fn = (ms->events & M_EV_CLOSE) == 0 || m_percent(m, 30);
 	/* It may be closed when the call returns. */
@@ -460,13 +486,13 @@ do_bind(struct model *m, struct m_socket *ms)
 
 	m_enter(m, ms);
 	if (p < 45)
-		make_addr(&a, ms->type, 0, m_below(m, PATHS) *
+		make_addr(&a, ms->type, 0, choose_path(m) *
 		    (ms->type == DGRAM_UNIX));
 	else if (p < 60)
-		make_addr(&a, ms->type, 1, m_below(m, PATHS) *
+		make_addr(&a, ms->type, 1, choose_path(m) *
 		    (ms->type == DGRAM_UNIX));
 	else if (p < 90)
-		make_addr(&a, ms->type, host, PORT + m_below(m, 6));
+		make_addr(&a, ms->type, host, choose_path(m));
 	else if (p < 95)
 		make_addr(&a, ms->type, 9, PORT);
 	else
@@ -536,6 +562,7 @@ do_connect(struct model *m, struct m_socket *ms)
 	int r, expected;
 
 	m_enter(m, ms);
+	m_asks(ms, true);
 	choose_to(m, ms, &a);
 	expected = addr_error(ms, &a);
 	if (ms->closed)
@@ -742,6 +769,7 @@ do_disconnect(struct model *m, struct m_socket *ms)
 	bool ending;
 
 	m_enter(m, ms);
+	m_asks(ms, true);
 	ss = ms->closed ? NULL : sim_socket(&m->sim, ms->fd);
 	port = ss != NULL ? ss->local.port : 0;
 	if (ms->closed || ms->state != M_CONNECTED)
@@ -1232,7 +1260,8 @@ choose_n(struct model *m)
 {
 	unsigned p = m_below(m, 100);
 
-	return p < 3 ? 0 : p < 80 ? 1 + m_below(m, 6) : 1 + m_below(m, M_BATCH);
+	return p < 3 ? 0 : p < (m->crowd ? 40 : 80) ? 1 + m_below(m, 6) :
+	    1 + m_below(m, M_BATCH);
 }
 
 static void
@@ -1416,6 +1445,7 @@ do_flush(struct model *m, struct m_socket *ms)
 	int r, expected;
 
 	m_enter(m, ms);
+	m_asks(ms, true);
 	r = dgram_flush(ms->s);
 	if (!ms->closed)
 		m_flushed(ms);
@@ -1661,13 +1691,15 @@ do_network(struct model *m, struct m_socket *ms)
 	} else if (p < 92) {
 		sim_nobufs(&m->sim, m_below(m, 1500) * MS);
 	} else if (p < 96) {
-		p = m_below(m, PATHS);
-		path_of(p, path);
+		path_of(choose_path(m), path);
 		m_lose_path(m, path);
 		if (m_percent(m, 50))
 			sim_put_file(&m->sim, path);
 		else
 			sim_remove_file(&m->sim, path);
+	} else if (m->in_callback == 0 && m_percent(m, 10)) {
+		/* The program does something else for a while. */
+		m->sim.now += m_below(m, 1500) * MS;
 	}
 }
 
@@ -1801,7 +1833,10 @@ new_loop(struct model *m)
 	c->delay_ns = delays[m_below(m, 4)];
 	c->call_ns = m_percent(m, 70) ? 500 : 0;
 	c->oversleep_ns = m_percent(m, 50) ? 50000 : 0;
-	c->recv_packets = m_percent(m, 50) ? 256 : 1 + m_below(m, 10);
+	m->crowd = m_percent(m, 35);
+	c->bsd_unix = m_percent(m, 25);
+	c->recv_packets = m_percent(m, m->crowd ? 10 : 50) ? 256 :
+	    1 + m_below(m, m->crowd ? 4 : 10);
 	c->send_bytes = m_percent(m, 50) ? 212992 : 500;
 	m->sim.nobufs_until = 0;
 	m->batch = o.batch = batches[m_below(m, 4)];
@@ -1874,11 +1909,10 @@ free_loop(struct model *m)
 	m->freeing = true;
 	for (i = 0; i < M_SOCKETS; i++) {
 		ms = &m->sockets[i];
-		ms->refused_now = false;
+		m_asks(ms, false);
 		/* If no post can close one before. */
-		ms->goes_first = ms->s != NULL && !ms->closed &&
-		    ms->queued > ms->parked && ms->last_refusal == 0 &&
-		    ms->state >= M_BOUND && m->posts_made == m->posts_run;
+		ms->goes_first = ms->s != NULL && m_can_go(ms) &&
+		    m->posts_made == m->posts_run;
 	}
 	m->fds_at_free = sim_open_fds(&m->sim);
 	m_expect(m, dgram_loop_free(m->l), 0);

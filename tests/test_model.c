@@ -360,6 +360,17 @@ run_to(uint64_t ms)
 		cr_assert(dgram_loop_run_once(loop, 1) >= 0);
 }
 
+static void
+check_tried(const uint64_t *ms, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n && i < ntried; i++)
+		cr_assert(tried[i] == BEGIN + ms[i], "%u: %" PRIu64 ", not %"
+		    PRIu64, i, tried[i] - BEGIN, ms[i]);
+	cr_assert_eq(ntried, n);
+}
+
 /* Only the deadline of the first of an array ends it while it waits apart. */
 TEST(line, deadline_within_an_array)
 {
@@ -376,17 +387,6 @@ TEST(line, deadline_within_an_array)
 	cr_assert_eq(d[1].result, -ETIMEDOUT);
 	cr_assert_str_eq(trace, "La");
 	end();
-}
-
-static void
-check_tried(const uint64_t *ms, unsigned n)
-{
-	unsigned i;
-
-	for (i = 0; i < n && i < ntried; i++)
-		cr_assert(tried[i] == BEGIN + ms[i], "%u: %" PRIu64 ", not %"
-		    PRIu64, i, tried[i] - BEGIN, ms[i]);
-	cr_assert_eq(ntried, n);
 }
 
 /* What went before the budget was used up is forgotten: twice as long again. */

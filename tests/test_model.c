@@ -563,3 +563,24 @@ TEST(line, reply_is_not_the_error)
 	cr_assert_str_eq(trace, "LCME");
 	end();
 }
+
+/* A line that is served, one by one, and the queue stands still meanwhile. */
+TEST(line, budget_of_one)
+{
+	int i;
+
+	begin(false, 1);
+	for (i = 0; i < 30; i++)
+		send_one(&at[0], 0);
+	run_to(20);
+	sim.config.recv_packets = 100;
+	run_to(32);
+	cr_assert(dgram_loop_run_once(loop, 0) >= 0);
+	cr_assert(sim_socket(&sim, to[0])->packets > 1);
+	send_one(&at[1], 0);
+	for (i = 0; i < 3; i++)
+		cr_assert(dgram_loop_run_once(loop, 0) >= 0);
+	cr_assert(sim_socket(&sim, to[0])->packets < 10);
+	cr_assert_eq(sim_socket(&sim, to[1])->packets, 1);
+	end();
+}

@@ -387,7 +387,7 @@ dgi_hold_sift(struct dgram_socket *s, unsigned most)
 size_t
 dgi_hold_flush(struct dgram_socket *s, size_t most)
 {
-	/* The queue has its share. */
+	/* The queue has its share, of a budget of one, too. */
 	size_t mine = most - most / 2, left = mine, before;
 	struct dgi_list due;
 	struct dgi_hold *h;
@@ -410,7 +410,8 @@ dgi_hold_flush(struct dgram_socket *s, size_t most)
 		else
 			on_due(&h->timer, h);
 	}
-	return most - (mine - left);
+	left += most - mine;
+	return left > 0 ? left : 1;
 }
 
 void

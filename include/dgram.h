@@ -576,6 +576,8 @@ int	dgram_set_recv_buffer_size(struct dgram_socket *, int);
 int	dgram_get_recv_buffer_size(const struct dgram_socket *);
 int	dgram_set_send_buffer_size(struct dgram_socket *, int);
 int	dgram_get_send_buffer_size(const struct dgram_socket *);
+/* Bytes of the largest datagram that it can send now. */
+int	dgram_max_send_size(const struct dgram_socket *);
 /* Bytes and datagrams accepted and not yet taken by the kernel. */
 size_t	dgram_get_send_queue_size(const struct dgram_socket *);
 size_t	dgram_get_send_queue_count(const struct dgram_socket *);

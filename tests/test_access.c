@@ -114,3 +114,75 @@ BACKEND_TEST(access, queue_size)
 	free_fault_loop(l, &f);
 	close(fd);
 }
+
+/* What goes, and what is too long by a byte. */
+static void
+check_most(struct peer *p, int fd, const struct dgram_addr *to, int most)
+{
+	static char bytes[1 << 20];
+	struct iovec iov = { bytes, (size_t)most };
+	int r;
+
+	cr_assert(most > 0 && (size_t)most < sizeof(bytes), "%d", most);
+	p->n[EV_DONE] = 0;
+	OK(dgram_send_addr(p->s, &iov, 1, to, peer_done, p));
+	RUN_UNTIL(p->loop, p->n[EV_DONE] == 1);
+	cr_assert_eq(p->done[0], most, "%d, not %d", p->done[0], most);
+	RUN_UNTIL(p->loop, recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) ==
+	    most);
+	iov.iov_len++;
+	r = CALL(dgram_send_addr(p->s, &iov, 1, to, peer_done, p));
+	if (r == 0) {
+		RUN_UNTIL(p->loop, p->n[EV_DONE] == 2);
+		r = p->done[1];
+	}
+	cr_assert_eq(r, -EMSGSIZE, "%d", r);
+}
+
+BACKEND_TEST(access, max_send_size)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr to, mapped;
+	const int room = 1 << 18;
+	int fd, most;
+
+	CHECK(dgram_max_send_size(NULL), -EINVAL);
+	EACH_TYPE(type) {
+		fd = bare_socket(type, &to);
+		cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room,
+		    sizeof(room)) < 0 && ON_LINUX, 0);
+		peer_open(&p, l, (enum dgram_type)type, NULL);
+		CHECK(dgram_max_send_size(p.s), -EBADF);
+		peer_bind(&p);
+		most = CALL(dgram_max_send_size(p.s));
+		cr_assert(!ON_LINUX || type == DGRAM_UNIX || most ==
+		    (type == DGRAM_UDP4 ? 65507 : 65527), "%d", most);
+		check_most(&p, fd, &to, most);
+		/* Less room makes fragments of IP fail, with ENOBUFS. */
+		if (type == DGRAM_UNIX || !ON_LINUX) {
+			OK(dgram_set_send_buffer_size(p.s, 9000));
+			most = CALL(dgram_max_send_size(p.s));
+			cr_assert(most < 20000, "%d", most);
+			check_most(&p, fd, &to, most);
+		}
+		OK(dgram_connect_addr(p.s, &to));
+		cr_assert_eq(CALL(dgram_max_send_size(p.s)), most);
+		OK(dgram_close(p.s, NULL, NULL));
+		CHECK(dgram_max_send_size(p.s), NOT_RUNNING);
+		turns(l, 2);
+		close(fd);
+	}
+	/* IPv4 through IPv6. */
+	if (have_ipv6() && ON_LINUX) {
+		fd = bare_socket(DGRAM_UDP4, &to);
+		OK(dgram_addr_parse(&mapped, "::ffff:127.0.0.1",
+		    dgram_addr_port(&to)));
+		peer_open(&p, l, DGRAM_UDP6, NULL);
+		OK(dgram_connect_addr(p.s, &mapped));
+		cr_assert_eq(CALL(dgram_max_send_size(p.s)), 65507);
+		check_most(&p, fd, NULL, 65507);
+		close(fd);
+	}
+	free_loop(l);
+}

@@ -721,6 +721,17 @@ c_get_send_buffer(struct dgram_socket *s)
 }
 
 static int
+c_max_send_size(struct dgram_socket *s)
+{
+	int r = CALL(dgram_max_send_size(s));
+
+	MUST(r < 0 || (sc.type != DGRAM_UNIX && r <= 65527) ||
+	    (sc.type == DGRAM_UNIX && r <= option(s, SOL_SOCKET, SO_SNDBUF)),
+	    "%d", r);
+	return r < 0 ? r : 0;
+}
+
+static int
 c_queue_size(struct dgram_socket *s)
 {
 	return (int)dgram_get_send_queue_size(s);
@@ -1180,6 +1191,7 @@ static const struct row {
 	    OF_DESCRIPTOR(0)),
 	ROW(dgram_get_send_buffer_size, c_get_send_buffer, ANY, 0,
 	    OF_DESCRIPTOR(0)),
+	ROW(dgram_max_send_size, c_max_send_size, ANY, 0, OF_DESCRIPTOR(0)),
 	ROW(dgram_get_send_queue_size, c_queue_size, ANY, 0, WAITING(3)),
 	ROW(dgram_get_send_queue_count, c_queue_count, ANY, 0, WAITING(1)),
 	ROW(dgram_get_stats, c_stats, ANY, 0, WAITING(1)),

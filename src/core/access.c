@@ -11,6 +11,7 @@
 
 #include "core/addr.h"
 #include "core/queue.h"
+#include "core/send.h"
 #include "core/socket.h"
 
 static int
@@ -165,4 +166,20 @@ size_t
 dgram_get_send_queue_count(const struct dgram_socket *s)
 {
 	return s == NULL ? 0 : dgi_queue_count(s);
+}
+
+int
+dgram_max_send_size(const struct dgram_socket *s)
+{
+	const bool ip4 = s != NULL && (s->type == DGRAM_UDP4 ||
+	    dgi_addr_is_mapped(&s->peer));
+	int most = ip4 ? (int)DGI_UDP4_MOST : (int)DGI_UDP6_MOST, room;
+
+	room = dgram_get_send_buffer_size(s);
+	if (room < 0)
+		return room;
+	if (s->type != DGRAM_UNIX)
+		return DGI_HAVE_SNDBUF_LIMIT && room < most ? room : most;
+	/* What Linux has to keep beside the bytes, af_unix.c there. */
+	return DGI_HAVE_SNDBUF_LIMIT ? room : room - 32;
 }

@@ -240,6 +240,11 @@
 #define DGI_HAVE_TIMESTAMPNS	DGI_OS_LINUX
 #endif
 
+/* A datagram may be as long as SO_SNDBUF, of any type, and no longer. */
+#if !defined(DGI_HAVE_SNDBUF_LIMIT)
+#define DGI_HAVE_SNDBUF_LIMIT	(!DGI_OS_LINUX)
+#endif
+
 /* MSG_BCAST and MSG_MCAST: a datagram was not to this host alone. */
 #if !defined(DGI_HAVE_MSG_MCAST)
 #define DGI_HAVE_MSG_MCAST	(DGI_OS_NETBSD || DGI_OS_OPENBSD)

@@ -284,6 +284,9 @@ int	dgram_type_parse(const char *name);
 #define DGRAM_GROUP	0x100u	/* flags only, beside DGRAM_LOCAL: it came to a
 				   multicast or broadcast address */
 
+/* Descriptors that one datagram can carry. */
+#define DGRAM_FDS_MOST	253u
+
 /* A received datagram; valid until the callback returns, in any case. */
 struct dgram_message {
 	const void *data;

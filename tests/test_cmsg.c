@@ -24,6 +24,11 @@
 #include "core/cmsg.h"
 
 #define COUNT(a)	(sizeof(a) / sizeof((a)[0]))
+/* Each assertion is reported, also one that holds: this one if it fails. */
+#define MUST(cond, ...) do {						\
+	if (!(cond))							\
+		cr_assert(false, __VA_ARGS__);				\
+} while (0)
 
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define BIG	1
@@ -46,7 +51,8 @@ static const struct dgi_cmsg_abi linux64 = {
 	.pktinfo6 = 50, .hoplimit = 52, .tclass = 67,
 	.timestamp = 29, .timestampns = 35,
 	.timeval = { 8, 8, 8 }, .timespec = { 8, 8, 8 },
-	.rights = 1, .send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
+	.rights = 1, .pidfd = 4, .creds = 2, .cred = { 0, 4, 8, 12 },
+	.send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
 	.tos_size = 4, .mapped_by_ip6 = true,
 };
 
@@ -57,7 +63,8 @@ static const struct dgi_cmsg_abi linux32 = {
 	.pktinfo6 = 50, .hoplimit = 52, .tclass = 67,
 	.timestamp = 29, .timestampns = 35,
 	.timeval = { 4, 4, 4 }, .timespec = { 4, 4, 4 },
-	.rights = 1, .send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
+	.rights = 1, .pidfd = 4, .creds = 2, .cred = { 0, 4, 8, 12 },
+	.send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
 	.tos_size = 4, .mapped_by_ip6 = true,
 };
 
@@ -69,7 +76,8 @@ static const struct dgi_cmsg_abi linux32_time64 = {
 	.pktinfo6 = 50, .hoplimit = 52, .tclass = 67,
 	.timestamp = 63, .timestampns = 64,
 	.timeval = { 8, 8, 8 }, .timespec = { 8, BIG ? 12 : 8, 4 },
-	.rights = 1, .send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
+	.rights = 1, .pidfd = 4, .creds = 2, .cred = { 0, 4, 8, 12 },
+	.send_srcaddr = NONE, .send_ttl = 2, .send_tos = 1,
 	.tos_size = 4, .mapped_by_ip6 = true,
 };
 
@@ -79,7 +87,21 @@ static const struct dgi_cmsg_abi freebsd = {
 	.ttl = 65, .ttl_size = 1, .tos = 68,
 	.pktinfo6 = 46, .hoplimit = 47, .tclass = 61,
 	.timestamp = 2, .timestampns = NONE, .timeval = { 8, 8, 8 },
-	.rights = 1, .send_srcaddr = 7, .send_ttl = NONE, .send_tos = 3,
+	.rights = 1, .pidfd = NONE, .creds = 8, .cred = { 4, 8, 16, 92 },
+	.send_srcaddr = 7, .send_ttl = NONE, .send_tos = 3,
+	.tos_size = 1,
+};
+
+/* Without the pid, and not beside what the sender says of itself. */
+static const struct dgi_cmsg_abi freebsd12 = {
+	.len_size = 4, .align = 8, .socket = 0xffff, .ip = 0, .ip6 = 41,
+	.pktinfo = NONE, .dstaddr = 7, .recvif = 20,
+	.ttl = 65, .ttl_size = 1, .tos = 68,
+	.pktinfo6 = 46, .hoplimit = 47, .tclass = 61,
+	.timestamp = 2, .timestampns = NONE, .timeval = { 8, 8, 8 },
+	.rights = 1, .pidfd = NONE, .creds = 3,
+	.cred = { DGI_CMSG_NO_PID, 0, 8, 84 },
+	.send_srcaddr = 7, .send_ttl = NONE, .send_tos = 3,
 	.tos_size = 1,
 };
 
@@ -89,7 +111,8 @@ static const struct dgi_cmsg_abi openbsd = {
 	.ttl = 31, .ttl_size = 1, .tos = NONE,
 	.pktinfo6 = 46, .hoplimit = 47, .tclass = 61,
 	.timestamp = 4, .timestampns = NONE, .timeval = { 8, 8, 8 },
-	.rights = 1, .send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
+	.rights = 1, .pidfd = NONE, .creds = NONE,
+	.send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
 	.tos_size = 1,
 };
 
@@ -99,7 +122,8 @@ static const struct dgi_cmsg_abi netbsd10 = {
 	.ttl = 23, .ttl_size = 1, .tos = NONE,
 	.pktinfo6 = 46, .hoplimit = 47, .tclass = 61,
 	.timestamp = 8, .timestampns = NONE, .timeval = { 8, 8, 4 },
-	.rights = 1, .send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
+	.rights = 1, .pidfd = NONE, .creds = 0x10, .cred = { 0, 4, 12, 88 },
+	.send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
 	.tos_size = 1,
 };
 
@@ -110,7 +134,9 @@ static const struct dgi_cmsg_abi netbsd7 = {
 	.ttl = 23, .ttl_size = 1, .tos = NONE,
 	.pktinfo6 = 46, .hoplimit = 47, .tclass = 61,
 	.timestamp = 8, .timestampns = NONE, .timeval = { 8, 8, 4 },
-	.rights = 1, .send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
+	.rights = 1, .pidfd = NONE, .creds = 4,
+	.cred = { DGI_CMSG_NO_PID, 0, 8, 84 },
+	.send_srcaddr = 7, .send_ttl = NONE, .send_tos = NONE,
 	.tos_size = 1,
 };
 
@@ -120,12 +146,13 @@ static const struct dgi_cmsg_abi macos = {
 	.ttl = 24, .ttl_size = 1, .tos = 27,
 	.pktinfo6 = 46, .hoplimit = 47, .tclass = 36,
 	.timestamp = 2, .timestampns = NONE, .timeval = { 8, 8, 4 },
-	.rights = 1, .send_srcaddr = NONE, .send_ttl = NONE, .send_tos = NONE,
+	.rights = 1, .pidfd = NONE, .creds = NONE,
+	.send_srcaddr = NONE, .send_ttl = NONE, .send_tos = NONE,
 	.tos_size = 1,
 };
 
 static const struct dgi_cmsg_abi *const abis[] = { &linux64, &linux32,
-	&linux32_time64, &freebsd, &openbsd, &netbsd10, &netbsd7, &macos,
+	&linux32_time64, &freebsd, &freebsd12, &openbsd, &netbsd10, &netbsd7, &macos,
 	&dgi_cmsg_native };
 
 /* ---- what arrives ---- */
@@ -243,6 +270,22 @@ static const uint32_t macos_v4[] = { M_TIME,
 static const uint32_t macos_v6[] = { M_TIME,
 	32, 41, 46, ADDR6, 3, 16, 41, 47, 61, 16, 41, 36, 0xb8 };
 
+/* Who sent it: pid 1234, real uid 1000, gid 1001; effective ones are others. */
+#define CREDS	1000, 2000, 1001, 2001, 2, 1001, 2001
+
+static const uint32_t linux64_creds[] = { W64(28), 1, 2, 1234, 1000, 1001, 0 };
+static const uint32_t linux32_creds[] = { 24, 1, 2, 1234, 1000, 1001 };
+static const uint32_t freebsd_creds[] = { F_TIME,
+	52, 0xffff, 8, 0, 0, 1234, CREDS, 0 };
+/* The sender says who it is, in another layout, where nobody asks it. */
+static const uint32_t freebsd_cmsgcred[] = {
+	100, 0xffff, 3, 0, 1234, 1000, 1000, 1001, 1, 1001, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0,
+	52, 0xffff, 8, 0, 0, 1234, CREDS, 0 };
+static const uint32_t freebsd12_creds[] = { 44, 0xffff, 3, 0, CREDS, 0 };
+static const uint32_t netbsd10_creds[] = { 48, 0xffff, 0x10, 0, 1234, CREDS };
+static const uint32_t netbsd7_creds[] = { 44, 0xffff, 4, 0, CREDS, 0 };
+
 struct arrival {
 	const char *name;
 	const struct dgi_cmsg_abi *abi;
@@ -254,6 +297,8 @@ struct arrival {
 	uint8_t ttl, tos;		/* 0: not told */
 	unsigned ifindex;
 	uint32_t scope;
+	pid_t pid;
+	uid_t uid;			/* that and the gid */
 };
 
 #define LOCAL	DGRAM_LOCAL
@@ -263,38 +308,45 @@ struct arrival {
 #define A(name, abi)	#name, &abi, name, sizeof(name)
 
 static const struct arrival arrivals[] = {
-	{ A(linux64_v4, linux64), "192.0.2.7", ALL, AT_NS, 61, 0xb8, 3, 0 },
-	{ A(linux64_us, linux64), NULL, DGRAM_TIME, AT_US, 0, 0, 0, 0 },
-	{ A(linux64_v6, linux64), "2001:db8::7", ALL, AT_NS, 61, 0xb8, 3, 0 },
+	{ A(linux64_v4, linux64), "192.0.2.7", ALL, AT_NS, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(linux64_us, linux64), NULL, DGRAM_TIME, AT_US, 0, 0, 0, 0, 0, 0 },
+	{ A(linux64_v6, linux64), "2001:db8::7", ALL, AT_NS, 61, 0xb8, 3, 0, 0, 0 },
 	{ A(linux64_mapped, linux64), "::ffff:192.0.2.7", ALL, AT_NS, 61, 0xb8,
-	    3, 0 },
-	{ A(linux64_broadcast, linux64), "192.0.2.255", GRP, 0, 0, 0, 3, 0 },
-	{ A(linux64_limited, linux64), "255.255.255.255", GRP, 0, 0, 0, 3, 0 },
-	{ A(linux64_group4, linux64), "224.0.0.251", GRP, 0, 0, 0, 3, 0 },
-	{ A(linux64_noroute, linux64), "192.0.2.7", LOCAL, 0, 0, 0, 0, 0 },
+	    3, 0, 0, 0 },
+	{ A(linux64_broadcast, linux64), "192.0.2.255", GRP, 0, 0, 0, 3, 0, 0, 0 },
+	{ A(linux64_limited, linux64), "255.255.255.255", GRP, 0, 0, 0, 3, 0, 0, 0 },
+	{ A(linux64_group4, linux64), "224.0.0.251", GRP, 0, 0, 0, 3, 0, 0, 0 },
+	{ A(linux64_noroute, linux64), "192.0.2.7", LOCAL, 0, 0, 0, 0, 0, 0, 0 },
 	{ A(linux64_mapped_broadcast, linux64), "::ffff:192.0.2.255", GRP, 0, 0,
-	    0, 3, 0 },
-	{ A(linux64_link, linux64), "fe80::7", LOCAL, 0, 0, 0, 3, 3 },
-	{ A(linux64_group6, linux64), "ff02::fb", GRP, 0, 0, 0, 3, 3 },
-	{ A(linux32_v4, linux32), "192.0.2.7", ALL, AT_NS, 61, 0xb8, 3, 0 },
-	{ A(linux32_us, linux32), NULL, DGRAM_TIME, AT_US, 0, 0, 0, 0 },
-	{ A(linux32_v6, linux32), "2001:db8::7", ALL, AT_NS, 61, 0xb8, 3, 0 },
+	    0, 3, 0, 0, 0 },
+	{ A(linux64_link, linux64), "fe80::7", LOCAL, 0, 0, 0, 3, 3, 0, 0 },
+	{ A(linux64_group6, linux64), "ff02::fb", GRP, 0, 0, 0, 3, 3, 0, 0 },
+	{ A(linux32_v4, linux32), "192.0.2.7", ALL, AT_NS, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(linux32_us, linux32), NULL, DGRAM_TIME, AT_US, 0, 0, 0, 0, 0, 0 },
+	{ A(linux32_v6, linux32), "2001:db8::7", ALL, AT_NS, 61, 0xb8, 3, 0, 0, 0 },
 	{ A(linux32_v4_time64, linux32_time64), "192.0.2.7", ALL, AT_NS, 61,
-	    0xb8, 3, 0 },
+	    0xb8, 3, 0, 0, 0 },
 	{ A(linux32_us_time64, linux32_time64), NULL, DGRAM_TIME, AT_US, 0, 0,
-	    0, 0 },
-	{ A(freebsd_v4, freebsd), "192.0.2.7", ALL, AT_US, 61, 0xb8, 3, 0 },
-	{ A(freebsd_v6, freebsd), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0 },
+	    0, 0, 0, 0 },
+	{ A(freebsd_v4, freebsd), "192.0.2.7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(freebsd_v6, freebsd), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
 	{ A(freebsd_mapped, freebsd), "::ffff:192.0.2.7", ALL, AT_US, 61, 0xb8,
-	    3, 0 },
-	{ A(openbsd_v4, openbsd), "192.0.2.7", LT, AT_US, 61, 0, 3, 0 },
-	{ A(openbsd_v6, openbsd), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0 },
-	{ A(netbsd10_v4, netbsd10), "192.0.2.7", LT, AT_US, 61, 0, 3, 0 },
-	{ A(netbsd7_v4, netbsd7), "192.0.2.7", LT, AT_US, 61, 0, 3, 0 },
-	{ A(netbsd10_both, netbsd10), "192.0.2.7", LT, AT_US, 61, 0, 3, 0 },
-	{ A(netbsd10_v6, netbsd10), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0 },
-	{ A(macos_v4, macos), "192.0.2.7", ALL, AT_US, 61, 0xb8, 3, 0 },
-	{ A(macos_v6, macos), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0 },
+	    3, 0, 0, 0 },
+	{ A(openbsd_v4, openbsd), "192.0.2.7", LT, AT_US, 61, 0, 3, 0, 0, 0 },
+	{ A(openbsd_v6, openbsd), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(netbsd10_v4, netbsd10), "192.0.2.7", LT, AT_US, 61, 0, 3, 0, 0, 0 },
+	{ A(netbsd7_v4, netbsd7), "192.0.2.7", LT, AT_US, 61, 0, 3, 0, 0, 0 },
+	{ A(netbsd10_both, netbsd10), "192.0.2.7", LT, AT_US, 61, 0, 3, 0, 0, 0 },
+	{ A(netbsd10_v6, netbsd10), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(macos_v4, macos), "192.0.2.7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(macos_v6, macos), "2001:db8::7", ALL, AT_US, 61, 0xb8, 3, 0, 0, 0 },
+	{ A(linux64_creds, linux64), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 1234, 1000 },
+	{ A(linux32_creds, linux32), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 1234, 1000 },
+	{ A(freebsd_creds, freebsd), NULL, DGRAM_CREDS | DGRAM_TIME, AT_US, 0, 0, 0, 0, 1234, 1000 },
+	{ A(freebsd_cmsgcred, freebsd), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 1234, 1000 },
+	{ A(freebsd12_creds, freebsd12), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 0, 1000 },
+	{ A(netbsd10_creds, netbsd10), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 1234, 1000 },
+	{ A(netbsd7_creds, netbsd7), NULL, DGRAM_CREDS, 0, 0, 0, 0, 0, 0, 1000 },
 };
 
 struct told {
@@ -356,6 +408,12 @@ TEST(cmsg, arrives)
 		cr_assert_eq(t.m.ifindex, a->ifindex, "%s: ifindex %u",
 		    a->name, t.m.ifindex);
 		cr_assert_eq(t.rest.nfds, 0);
+		cr_assert_eq(t.m.pid, a->pid, "%s: pid %ld", a->name,
+		    (long)t.m.pid);
+		cr_assert_eq(t.m.uid, a->uid, "%s: uid %ld", a->name,
+		    (long)t.m.uid);
+		cr_assert_eq(t.m.gid, a->uid == 0 ? 0 : a->uid + 1,
+		    "%s: gid %ld", a->name, (long)t.m.gid);
 	}
 }
 
@@ -371,7 +429,10 @@ check_part(const struct arrival *a, const void *bytes, size_t size)
 	    (t.m.time_ns == 0 || t.m.time_ns == a->time_ns) &&
 	    (t.m.ttl == 0 || t.m.ttl == a->ttl) &&
 	    (t.m.tos == 0 || t.m.tos == a->tos) &&
-	    (t.m.ifindex == 0 || t.m.ifindex == a->ifindex))
+	    (t.m.ifindex == 0 || t.m.ifindex == a->ifindex) &&
+	    (t.m.pid == 0 || t.m.pid == a->pid) &&
+	    ((t.m.flags & DGRAM_CREDS) == 0 || (t.m.uid == a->uid &&
+	    t.m.gid == a->uid + 1)))
 		return;
 	cr_assert(false, "%s: %zu of %zu bytes: flags %#x, ttl %u, tos %u, "
 	    "ifindex %u, time %lld", a->name, size, a->size, t.m.flags,
@@ -580,6 +641,8 @@ TEST(cmsg, short_payload)
 			{ abi->socket, abi->timestampns,
 			    (size_t)abi->timespec.at + abi->timespec.frac },
 			{ abi->socket, abi->rights, 4 },
+			{ abi->socket, abi->pidfd, 4 },
+			{ abi->socket, abi->creds, abi->cred.gid + 4u },
 		};
 		struct control c;
 		struct told t;
@@ -593,6 +656,7 @@ TEST(cmsg, short_payload)
 				cr_assert_eq(t.m.flags, 0, "%zu of %zu: %#x", n,
 				    v[i].least, t.m.flags);
 				cr_assert_eq(t.rest.nfds, 0);
+				cr_assert_eq(t.rest.pidfd, -1);
 			}
 		}
 	}
@@ -618,6 +682,22 @@ TEST(cmsg, twice)
 		for (i = 0; i < 5; i++)
 			cr_assert_eq(t.rest.fds[i], (int)i + 3);
 	}
+}
+
+/* One that nobody asked for is to be closed, and not told. */
+TEST(cmsg, pidfd)
+{
+	const int fd = 5, fds[2] = { 6, 7 };
+	struct control c = { .size = 0 };
+	struct told t;
+
+	add(&c, &linux64, 1, 1, fds, sizeof(fds));
+	add(&c, &linux64, 1, 4, &fd, sizeof(fd));
+	parse(&linux64, c.bytes, c.size, AF_UNIX, &t);
+	cr_assert_eq(t.rest.pidfd, 5, "%d", t.rest.pidfd);
+	cr_assert_eq(t.rest.nfds, 2);
+	parse(&freebsd, c.bytes, c.size, AF_UNIX, &t);
+	cr_assert_eq(t.rest.pidfd, -1);
 }
 
 TEST(cmsg, absurd_time)
@@ -654,7 +734,8 @@ some_number(const struct dgi_cmsg_abi *abi, uint64_t r)
 	const int v[] = { abi->socket, abi->ip, abi->ip6, abi->pktinfo,
 	    abi->dstaddr, abi->recvif, abi->ttl, abi->tos, abi->pktinfo6,
 	    abi->hoplimit, abi->tclass, abi->timestamp, abi->timestampns,
-	    abi->rights, (int)(r >> 32) };
+	    abi->rights, abi->rights, abi->pidfd, abi->creds,
+	    (int)(r >> 32) };
 
 	return v[r % COUNT(v)];
 }
@@ -688,7 +769,7 @@ TEST(cmsg, random_bytes)
 		size = c.size == 0 ? 0 : next_random(&x) % (c.size + 1);
 		parse(abi, c.bytes, round % 2 == 0 ? c.size : size,
 		    round % 4 < 2 ? AF_INET : AF_INET6, &t);
-		if ((t.m.flags & ~(ALL | DGRAM_GROUP)) != 0 ||
+		if ((t.m.flags & ~(ALL | DGRAM_GROUP | DGRAM_CREDS)) != 0 ||
 		    t.rest.nfds > 200 / sizeof(int) ||
 		    ((t.m.flags & DGRAM_LOCAL) != 0 &&
 		    t.local.len != sizeof(struct sockaddr_in) &&
@@ -699,7 +780,120 @@ TEST(cmsg, random_bytes)
 	cr_assert(true);
 }
 
+/*
+ * Descriptors in messages whose lengths say anything: only those that lie in the
+ * bytes that came are taken, each once: they are some of its words, in order.
+ */
+TEST(cmsg, random_rights)
+{
+	uint64_t x = 0x2545f4914f6cdd1d, r;
+	static uint32_t words[2048 / 4];
+	static struct told t;
+	size_t size, at, len, k, taken = 0;
+	int round;
+
+	for (round = 0; round < 50000; round++) {
+		const struct dgi_cmsg_abi *abi = abis[(size_t)(next_random(&x) %
+		    COUNT(abis))];
+		unsigned char *p = (unsigned char *)words;
+
+		for (k = 0; k < COUNT(words); k++)
+			words[k] = (uint32_t)k;
+		size = (size_t)(next_random(&x) % (sizeof(words) + 1));
+		for (at = 0; at + head_of(abi) <= sizeof(words); at += len) {
+			r = next_random(&x);
+			len = round_up(abi, head_of(abi) + (size_t)(r >> 8) %
+			    (r % 4 == 0 ? 2000 : 40));
+			set_len(abi, p + at, r % 16 == 1 ? r >> 32 :
+			    r % 16 == 2 ? r >> 56 : len - (r >> 16) % 4);
+			memcpy(p + at + abi->len_size, &abi->socket, 4);
+			if (r % 8 != 3)
+				memcpy(p + at + abi->len_size + 4, &abi->rights,
+				    4);
+		}
+		parse(abi, words, size, AF_UNIX, &t);
+		MUST(t.rest.nfds <= DGI_CMSG_RECV_FDS / sizeof(int),
+		    "round %d: %zu", round, t.rest.nfds);
+		for (k = 0, at = 0; k < t.rest.nfds; k++, at++) {
+			while (at < size / 4 &&
+			    words[at] != (uint32_t)t.rest.fds[k])
+				at++;
+			MUST(at < size / 4, "round %d: %d, the %zuth of %zu, "
+			    "is not in %zu bytes", round, t.rest.fds[k], k,
+			    t.rest.nfds, size);
+			taken++;
+		}
+	}
+	cr_assert(taken > 100000, "%zu", taken);
+}
+
 /* ---- what is sent ---- */
+
+static const uint32_t linux64_rights[] = { W64(24), 1, 1, 5, 6 };
+static const uint32_t linux32_rights[] = { 20, 1, 1, 5, 6 };
+static const uint32_t bsd_rights[] = { 24, 0xffff, 1, 0, 5, 6 };
+static const uint32_t macos_rights[] = { 20, 0xffff, 1, 5, 6 };
+
+TEST(cmsg, rights_depart)
+{
+	static const struct {
+		const char *name;
+		const struct dgi_cmsg_abi *abi;
+		const uint32_t *words;
+		size_t size;
+	} v[] = { { A(linux64_rights, linux64) }, { A(linux32_rights, linux32) },
+		{ A(bsd_rights, freebsd) }, { A(bsd_rights, openbsd) },
+		{ A(bsd_rights, netbsd10) }, { A(macos_rights, macos) } };
+	int fds[DGRAM_FDS_MOST] = { 5, 6 };
+	unsigned char *p = malloc(DGI_CMSG_SEND_FDS);
+	static struct told t;
+	size_t i, n;
+
+	cr_assert(p != NULL);
+	for (i = 0; i < COUNT(v); i++) {
+		memset(p, 0x5a, DGI_CMSG_SEND_FDS);
+		n = dgi_cmsg_build_rights(v[i].abi, p, fds, 2);
+		cr_assert_eq(n, v[i].size, "%s: %zu", v[i].name, n);
+		cr_assert_eq(memcmp(p, v[i].words, n), 0, "%s", v[i].name);
+	}
+	/* As many as there can be have room, and come as they were sent. */
+	for (i = 0; i < DGRAM_FDS_MOST; i++)
+		fds[i] = (int)i + 3;
+	EACH_ABI(abi) {
+		n = dgi_cmsg_build_rights(abi, p, fds, DGRAM_FDS_MOST);
+		cr_assert(n <= DGI_CMSG_SEND_FDS, "%zu", n);
+		parse(abi, p, n, AF_UNIX, &t);
+		cr_assert_eq(t.rest.nfds, DGRAM_FDS_MOST);
+		cr_assert_eq(memcmp(t.rest.fds, fds, sizeof(fds)), 0);
+	}
+	free(p);
+}
+
+/* Room for what was asked for, and not for one descriptor more. */
+TEST(cmsg, room_of_unix)
+{
+	const unsigned wants[] = { 0, DGRAM_TIME, DGRAM_CREDS,
+	    DGRAM_TIME | DGRAM_CREDS };
+	size_t room, i;
+	unsigned n;
+
+	EACH_ABI(abi) {
+		cr_assert_eq(dgi_cmsg_room(abi, 0, 0), 0);
+		for (i = 0; i < COUNT(wants); i++) {
+			room = dgi_cmsg_room(abi, wants[i], 0);
+			cr_assert_eq(room, ((wants[i] & DGRAM_TIME) == 0 ? 0 :
+			    round_up(abi, head_of(abi) +
+			    2u * abi->timeval.sec)) +
+			    ((wants[i] & DGRAM_CREDS) == 0 ? 0 :
+			    round_up(abi, head_of(abi) + abi->cred.most)));
+			for (n = 1; n <= DGRAM_FDS_MOST; n++)
+				cr_assert_eq(dgi_cmsg_room(abi, wants[i], n),
+				    room + head_of(abi) + n * 4);
+			cr_assert(dgi_cmsg_room(abi, wants[i], n) <=
+			    DGI_CMSG_RECV_FDS);
+		}
+	}
+}
 
 #define FULL4	{ .addr = { 192, 0, 2, 7 }, .has_addr = true, .ifindex = 3, \
 		.ttl = 61, .tos = 0xb8 }
@@ -953,6 +1147,8 @@ same(const struct dgi_cmsg_abi *a, const struct dgi_cmsg_abi *b)
 	    a->timestampns == b->timestampns && a->rights == b->rights &&
 	    memcmp(&a->timeval, &b->timeval, sizeof(a->timeval)) == 0 &&
 	    memcmp(&a->timespec, &b->timespec, sizeof(a->timespec)) == 0 &&
+	    a->pidfd == b->pidfd && a->creds == b->creds &&
+	    memcmp(&a->cred, &b->cred, sizeof(a->cred)) == 0 &&
 	    a->send_srcaddr == b->send_srcaddr && a->send_ttl == b->send_ttl &&
 	    a->send_tos == b->send_tos && a->tos_size == b->tos_size &&
 	    a->mapped_by_ip6 == b->mapped_by_ip6;

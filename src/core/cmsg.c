@@ -24,6 +24,14 @@
 	{ sizeof(((type *)0)->tv_sec), offsetof(type, frac),		\
 	    sizeof(((type *)0)->frac) }
 
+/* <linux/socket.h> has it, which the headers of libc do not get along with. */
+#define PIDFD	4
+
+/* The real ones; the kernel tells of 16 groups, of which one is in the struct. */
+#define SOCKCRED(tag)							\
+	offsetof(struct tag, sc_uid), offsetof(struct tag, sc_gid),	\
+	    sizeof(struct tag) + 15 * sizeof(gid_t)
+
 const struct dgi_cmsg_abi dgi_cmsg_native = {
 	/* Of the kernel's: musl's is half of it, and padding. */
 	.len_size = offsetof(struct cmsghdr, cmsg_level),
@@ -73,6 +81,26 @@ const struct dgi_cmsg_abi dgi_cmsg_native = {
 	.timestampns = DGI_CMSG_NONE,
 #endif
 	.rights = SCM_RIGHTS,
+#if DGI_HAVE_PASSCRED
+	.pidfd = PIDFD,
+	.creds = SCM_CREDENTIALS,
+	.cred = { offsetof(struct ucred, pid), offsetof(struct ucred, uid),
+	    offsetof(struct ucred, gid), sizeof(struct ucred) },
+#else
+	.pidfd = DGI_CMSG_NONE,
+#if DGI_HAVE_SOCKCRED2
+	.creds = SCM_CREDS2,
+	.cred = { offsetof(struct sockcred2, sc_pid), SOCKCRED(sockcred2) },
+#elif DGI_HAVE_SOCKCRED_PID
+	.creds = SCM_CREDS,
+	.cred = { offsetof(struct sockcred, sc_pid), SOCKCRED(sockcred) },
+#elif DGI_HAVE_SOCKCRED
+	.creds = SCM_CREDS,
+	.cred = { DGI_CMSG_NO_PID, SOCKCRED(sockcred) },
+#else
+	.creds = DGI_CMSG_NONE,
+#endif
+#endif
 #if DGI_HAVE_SEND_TTL
 	.send_ttl = IP_TTL,
 #else
@@ -231,6 +259,20 @@ read_rights(const struct reader *r, const unsigned char *p, size_t size)
 	rest->nfds += n;
 }
 
+/* An unsigned int each, on all systems. */
+static void
+read_creds(const struct reader *r, const unsigned char *p, size_t size)
+{
+	const struct dgi_cmsg_creds *c = &r->abi->cred;
+
+	if (size < c->gid + sizeof(gid_t) || size < c->uid + sizeof(uid_t))
+		return;
+	r->m->pid = c->pid == DGI_CMSG_NO_PID ? 0 : (pid_t)word(p + c->pid);
+	r->m->uid = word(p + c->uid);
+	r->m->gid = word(p + c->gid);
+	r->m->flags |= DGRAM_CREDS;
+}
+
 static void
 read_ip(const struct reader *r, int type, const unsigned char *p, size_t size)
 {
@@ -289,6 +331,10 @@ read_one(const struct reader *r, int level, int type, const unsigned char *p,
 			read_time(r, &abi->timeval, p, size, 1000);
 		} else if (type == abi->rights) {
 			read_rights(r, p, size);
+		} else if (type == abi->creds) {
+			read_creds(r, p, size);
+		} else if (type == abi->pidfd && size >= sizeof(int)) {
+			r->rest->pidfd = (int)word(p);
 		}
 	}
 }
@@ -318,7 +364,11 @@ dgi_cmsg_parse(const struct dgi_cmsg_abi *abi, const void *control, size_t len,
 	m->ifindex = 0;
 	m->ttl = m->tos = 0;
 	m->time_ns = 0;
+	m->pid = 0;
+	m->uid = 0;
+	m->gid = 0;
 	rest->nfds = 0;
+	rest->pidfd = -1;
 	while (len >= head) {
 		n = read_len(abi, p);
 		if (n < head || n > len)
@@ -332,6 +382,23 @@ dgi_cmsg_parse(const struct dgi_cmsg_abi *abi, const void *control, size_t len,
 		p += n;
 		len -= n;
 	}
+}
+
+size_t
+dgi_cmsg_room(const struct dgi_cmsg_abi *abi, unsigned want, unsigned fds)
+{
+	const size_t head = header_size(abi);
+	size_t sum = 0;
+
+	/* Either struct is twice its first half. */
+	if ((want & DGRAM_TIME) != 0)
+		sum += align(abi, head + 2 * (size_t)abi->timeval.sec);
+	if ((want & DGRAM_CREDS) != 0)
+		sum += align(abi, head + abi->cred.most);
+	/* Behind the last one padding would be room for one more. */
+	if (fds > 0)
+		sum += head + fds * sizeof(int);
+	return sum;
 }
 
 /* ---- writing ---- */
@@ -432,4 +499,15 @@ dgi_cmsg_build(const struct dgi_cmsg_abi *abi, void *control,
 			    ip4 ? abi->send_tos : abi->tclass, s->tos);
 	}
 	return (int)(p - begin);
+}
+
+size_t
+dgi_cmsg_build_rights(const struct dgi_cmsg_abi *abi, void *control,
+    const int *fds, size_t n)
+{
+	unsigned char *begin = control;
+
+	memset(control, 0, DGI_CMSG_SEND_FDS);
+	return (size_t)(put(abi, begin, abi->socket, abi->rights, fds,
+	    n * sizeof(*fds)) - begin);
 }

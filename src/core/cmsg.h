@@ -28,6 +28,12 @@ struct dgi_cmsg_time {
 	unsigned char sec, at, frac;
 };
 
+/* Where credentials say who, and how many bytes of them come at most. */
+struct dgi_cmsg_creds {
+	unsigned char pid, uid, gid, most;
+};
+#define DGI_CMSG_NO_PID	0xff
+
 struct dgi_cmsg_abi {
 	unsigned char len_size;	/* bytes of cmsg_len */
 	unsigned char align;	/* of headers and of data, bytes; 0: as this
@@ -44,7 +50,9 @@ struct dgi_cmsg_abi {
 	int pktinfo6, hoplimit, tclass;
 	int timestamp, timestampns;
 	struct dgi_cmsg_time timeval, timespec;
-	int rights;
+	int rights, pidfd;
+	int creds;
+	struct dgi_cmsg_creds cred;
 	/* What is sent, beside pktinfo. */
 	int send_srcaddr;	/* struct in_addr */
 	int send_ttl, send_tos;
@@ -55,14 +63,20 @@ struct dgi_cmsg_abi {
 /* That of this system. */
 extern const struct dgi_cmsg_abi	dgi_cmsg_native;
 
-/* Bytes of control messages that one datagram may bring, and take. */
+/*
+ * Bytes of control messages that one datagram may bring, and take: of IP, and
+ * with as many descriptors as there can be.
+ */
 #define DGI_CMSG_RECV	256
 #define DGI_CMSG_SEND	96
+#define DGI_CMSG_RECV_FDS	1280
+#define DGI_CMSG_SEND_FDS	1040
 
 /* What they tell that is not in a message. */
 struct dgi_cmsg_rest {
-	int fds[DGI_CMSG_RECV / sizeof(int)];	/* ours to close */
+	int fds[DGI_CMSG_RECV_FDS / sizeof(int)];	/* ours to close */
 	size_t nfds;
+	int pidfd;		/* the same, that nobody asked for; or -1 */
 };
 
 /*
@@ -73,6 +87,14 @@ struct dgi_cmsg_rest {
 void	dgi_cmsg_parse(const struct dgi_cmsg_abi *, const void *control,
 	    size_t len, int family, struct dgram_message *m,
 	    struct dgram_addr *local, struct dgi_cmsg_rest *);
+
+/*
+ * Bytes of the messages that a datagram of AF_UNIX brings to who wants that,
+ * DGRAM_TIME and DGRAM_CREDS, and so many descriptors; no more than these have
+ * room, for there are systems that open what has room.
+ */
+size_t	dgi_cmsg_room(const struct dgi_cmsg_abi *, unsigned want,
+	    unsigned fds);
 
 /* What one datagram is sent with; all of it unset: nothing. */
 struct dgi_source {
@@ -88,5 +110,8 @@ struct dgi_source {
  */
 int	dgi_cmsg_build(const struct dgi_cmsg_abi *, void *control,
 	    const struct dgi_source *, int family, bool mapped);
+/* Writes one for n descriptors, to DGRAM_FDS_MOST: its bytes. */
+size_t	dgi_cmsg_build_rights(const struct dgi_cmsg_abi *, void *control,
+	    const int *fds, size_t n);
 
 #endif

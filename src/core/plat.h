@@ -240,6 +240,32 @@
 #define DGI_HAVE_TIMESTAMPNS	DGI_OS_LINUX
 #endif
 
+/* SO_PASSCRED, struct ucred: who has sent a datagram of AF_UNIX. */
+#if !defined(DGI_HAVE_PASSCRED)
+#define DGI_HAVE_PASSCRED	DGI_OS_LINUX
+#endif
+
+/*
+ * The same by LOCAL_CREDS, struct sockcred; with the pid since NetBSD 8, and
+ * FreeBSD 13, where it is LOCAL_CREDS_PERSISTENT and struct sockcred2.
+ */
+#if !defined(DGI_HAVE_SOCKCRED)
+#define DGI_HAVE_SOCKCRED	(DGI_OS_FREEBSD || DGI_OS_NETBSD)
+#endif
+#if !defined(DGI_HAVE_SOCKCRED2)
+#define DGI_HAVE_SOCKCRED2	DGI_OS_FREEBSD_SINCE(13)
+#endif
+#if !defined(DGI_HAVE_SOCKCRED_PID)
+#if DGI_OS_NETBSD
+#include <sys/socket.h>
+#endif
+#if DGI_OS_NETBSD && SCM_CREDS == 0x10
+#define DGI_HAVE_SOCKCRED_PID	1
+#else
+#define DGI_HAVE_SOCKCRED_PID	0
+#endif
+#endif
+
 /* A datagram may be as long as SO_SNDBUF, of any type, and no longer. */
 #if !defined(DGI_HAVE_SNDBUF_LIMIT)
 #define DGI_HAVE_SNDBUF_LIMIT	(!DGI_OS_LINUX)

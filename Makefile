@@ -70,8 +70,9 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \
 	${O}/core/fork.o ${O}/core/arena.o \
 	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
-	${O}/core/access.o ${O}/core/meta.o ${O}/core/recv.o ${O}/core/send.o \
-	${O}/core/batch.o ${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \
+	${O}/core/access.o ${O}/core/meta.o ${O}/core/rights.o \
+	${O}/core/recv.o ${O}/core/send.o ${O}/core/batch.o \
+	${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \
 	${O}/core/peer.o ${O}/core/named.o \
 	${O}/core/option.o ${O}/core/mreq.o ${O}/core/mcast.o \
 	${O}/core/unix.o ${O}/core/stats.o ${O}/core/blocklist.o \
@@ -81,9 +82,8 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
 
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
-	access states recv send queue flush hold peer meta option mcast unix \
-	stats \
-	blocklist abort table gai worker lookup resolve byname \
+	access states recv send queue flush hold peer meta rights option mcast \
+	unix stats blocklist abort table gai worker lookup resolve byname \
 	faults rules input bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \

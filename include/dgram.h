@@ -283,6 +283,8 @@ int	dgram_type_parse(const char *name);
 #define DGRAM_TRUNCATED	0x80u	/* flags only: the datagram was longer */
 #define DGRAM_GROUP	0x100u	/* flags only, beside DGRAM_LOCAL: it came to a
 				   multicast or broadcast address */
+#define DGRAM_FDS_CUT	0x200u	/* flags only: descriptors came with it that
+				   were closed */
 
 /* Descriptors that one datagram can carry. */
 #define DGRAM_FDS_MOST	253u
@@ -299,10 +301,10 @@ struct dgram_message {
 	unsigned ifindex;
 	uint8_t ttl, tos;
 	int64_t time_ns;	/* CLOCK_REALTIME of the kernel */
-	pid_t pid;
-	uid_t uid;
+	pid_t pid;		/* of who sent it, when; 0: not told */
+	uid_t uid;		/* real ones */
 	gid_t gid;
-	const int *fds;
+	const int *fds;		/* the callback's to close */
 	size_t nfds;
 };
 
@@ -316,8 +318,8 @@ struct dgram_datagram {
 	int iovcnt;		/* 0 to 1024; 0 sends an empty datagram */
 	const struct dgram_addr *to;	/* NULL: the connected peer */
 	/*
-	 * -EINVAL: out of range, another family.  -ENOTSUP: AF_UNIX, or not on
-	 * this system (dgram_send(3)).
+	 * -EINVAL: out of range, another family.  -ENOTSUP: not of this type,
+	 * or not on this system (dgram_send(3)).
 	 */
 	const struct dgram_addr *from;	/* source, its port is not looked at;
 			NULL or the wildcard: the system's choice */
@@ -326,8 +328,9 @@ struct dgram_datagram {
 			socket's */
 	unsigned flags;		/* DGRAM_SET_TTL, DGRAM_SET_TOS */
 	uint64_t deadline_ns;	/* of dgram_loop_now(); 0: none */
-	const int *fds;		/* not built in this version: -ENOTSUP */
-	size_t nfds;
+	/* AF_UNIX.  Borrowed until done, duplicated if it is NULL. */
+	const int *fds;
+	size_t nfds;		/* to DGRAM_FDS_MOST: -EMSGSIZE */
 	int result;		/* out: bytes, or negative */
 };
 
@@ -381,8 +384,11 @@ struct dgram_options {
 	size_t send_queue_count;	/* 0: 4096; DGRAM_UNLIMITED */
 	unsigned messages_per_call;	/* at most; 0: all there are; 1: Node's
 			way: close and pause are looked at after each */
-	unsigned want;		/* DGRAM_LOCAL | _TTL | _TOS | _TIME |
-			_NO_REMOTE; -ENOTSUP: not here, at open or at bind */
+	unsigned want;		/* DGRAM_LOCAL | _TTL | _TOS | _TIME | _CREDS |
+			_FDS | _NO_REMOTE; -ENOTSUP: not here, or not of this
+			type, at open or at bind */
+	unsigned max_fds;	/* with DGRAM_FDS: that one datagram may bring,
+			to DGRAM_FDS_MOST; 0: 16 */
 	const char *device;	/* bound to this interface before the address;
 			as reuse_: not with DGRAM_UNIX, -ENOTSUP */
 	bool reconnect;		/* DGRAM_UNIX: connects to the name of its peer
@@ -600,6 +606,8 @@ struct dgram_stats {
 	uint64_t receive_calls, send_calls, wakeups, budget_used_up, backoffs;
 	int granted_recv_buffer, granted_send_buffer;	/* bytes */
 	unsigned reduced;
+	uint64_t fds_refused;	/* received with descriptors that were closed:
+				   not asked for, too many, no room */
 };
 /* Also valid in the `close` event. */
 int	dgram_get_stats(const struct dgram_socket *, struct dgram_stats *);

@@ -92,6 +92,14 @@ f_close(const struct dgi_os *os, int fd)
 }
 
 static int
+f_dup(const struct dgi_os *os, int fd)
+{
+	int v = verdict(os, FAULT_DUP, fd);
+
+	return v < 0 ? v : dgi_os_real.dup(os, fd);
+}
+
+static int
 f_bind(const struct dgi_os *os, int fd, const struct sockaddr *sa,
     socklen_t len)
 {
@@ -312,6 +320,7 @@ fault_init(struct fault_os *f)
 	f->os = dgi_os_real;
 	f->os.socket = f_socket;
 	f->os.close = f_close;
+	f->os.dup = f_dup;
 	f->os.bind = f_bind;
 	f->os.connect = f_connect;
 	f->os.getsockname = f_getsockname;

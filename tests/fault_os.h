@@ -21,7 +21,7 @@
 #include "dgram.h"
 #include "core/os.h"
 
-enum fault_call { FAULT_SOCKET, FAULT_CLOSE, FAULT_BIND, FAULT_CONNECT,
+enum fault_call { FAULT_SOCKET, FAULT_CLOSE, FAULT_DUP, FAULT_BIND, FAULT_CONNECT,
 	FAULT_GETSOCKNAME, FAULT_GETPEERNAME, FAULT_GETSOCKOPT,
 	FAULT_SETSOCKOPT, FAULT_RECVFROM, FAULT_RECVMSG, FAULT_SENDTO,
 	FAULT_SENDMSG, FAULT_RECVMMSG, FAULT_SENDMMSG, FAULT_LSTAT,
@@ -58,6 +58,9 @@ void	fault_init(struct fault_os *);
 void	fault_at(struct fault_os *, enum fault_call, unsigned k, int with);
 /* Each call does from now on; 0: none does any more. */
 void	fault_always(struct fault_os *, enum fault_call, int with);
+/* How one datagram is read by a socket of that type that asks for nothing. */
+#define FAULT_READ_ONE(type)						\
+	((type) == DGRAM_UNIX ? FAULT_RECVMSG : FAULT_RECVFROM)
 /* The three ways to send, and to receive, at once. */
 void	fault_sends(struct fault_os *, int with);
 void	fault_receives(struct fault_os *, int with);

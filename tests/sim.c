@@ -857,6 +857,14 @@ bind_udp(struct sim *sim, struct sim_socket *s, const struct sim_name *n)
 	return r < 0 ? fail(sim, SIM_BIND, -r) : 0;
 }
 
+/* Descriptors are not sent here. */
+static int
+os_dup(const struct dgi_os *os, int fd)
+{
+	(void)os, (void)fd;
+	return -EMFILE;
+}
+
 static int
 os_bind(const struct dgi_os *os, int fd, const struct sockaddr *sa,
     socklen_t len)
@@ -1419,6 +1427,7 @@ release(void *p, size_t size, void *arg)
 static const struct dgi_os table = {
 	.socket = os_socket,
 	.close = os_close,
+	.dup = os_dup,
 	.bind = os_bind,
 	.connect = os_connect,
 	.getsockname = os_getsockname,

@@ -49,7 +49,7 @@ BACKEND_TEST(recv, quiet_socket)
 			turns(sc.l, 5);
 		}
 		cr_assert_eq(fault_count_receives(&sc.f) - calls, 10);
-		cr_assert_eq(sc.f.entry[FAULT_RECVFROM].calls, 10);
+		cr_assert_eq(sc.f.entry[FAULT_READ_ONE(type)].calls, 10);
 		cr_assert_eq(stats_of(&sc.p).receive_calls, 10);
 		check_order(10);
 		leave();
@@ -452,7 +452,7 @@ BACKEND_TEST(recv, eagain_is_silent)
 	EACH_TYPE(type) {
 		enter(backend, type, NULL);
 		for (i = 0; i < 3; i++) {
-			fault_at(&sc.f, FAULT_RECVFROM, 1, -EAGAIN);
+			fault_at(&sc.f, FAULT_READ_ONE(type), 1, -EAGAIN);
 			send_numbers((uint32_t)i + 1, 1);
 			RUN_UNTIL(sc.l, sc.p.got == (size_t)i + 1);
 		}

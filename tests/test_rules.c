@@ -1124,7 +1124,7 @@ BACKEND_TEST(rules, receive_errors_close_nothing)
 		turns(l, 3);
 		for (i = 0; i < COUNT(errors); i++) {
 			told = p.n[EV_ERROR];
-			fault_at(&f, FAULT_RECVFROM, 1, errors[i]);
+			fault_at(&f, FAULT_READ_ONE(type), 1, errors[i]);
 			bare_send(fd, &p.addr, (uint32_t)i);
 			RUN_UNTIL(l, p.got == i + 1);
 			turns(l, 2);

@@ -1914,19 +1914,19 @@ BACKEND_TEST(states, result_of_receiving)
 		bind_here();
 		sc.log[0] = '\0';
 		OK(dgram_address(sc.s, &a));
-		fault_at(&sc.f, FAULT_RECVFROM, 1, -EIO);
+		fault_at(&sc.f, FAULT_READ_ONE(type), 1, -EIO);
 		bare_send(sc.peer_fd, &a, 1);
 		expect("E:EIO M4");
 		expect_error(-EIO, DGRAM_IN_RECEIVE, "recvmsg", NULL, NULL);
 		/* It tells the peer, as long as there is one. */
 		OK(dgram_connect_addr(sc.s, &sc.peer));
-		fault_at(&sc.f, FAULT_RECVFROM, 1, -EIO);
+		fault_at(&sc.f, FAULT_READ_ONE(type), 1, -EIO);
 		bare_send(sc.peer_fd, &a, 1);
 		expect("C E:EIO M4");
 		expect_error(-EIO, DGRAM_IN_RECEIVE, "recvmsg", &sc.peer,
 		    NULL);
 		OK(dgram_disconnect(sc.s));
-		fault_at(&sc.f, FAULT_RECVFROM, 1, -EIO);
+		fault_at(&sc.f, FAULT_READ_ONE(type), 1, -EIO);
 		bare_send(sc.peer_fd, &a, 1);
 		expect("E:EIO M4");
 		expect_error(-EIO, DGRAM_IN_RECEIVE, "recvmsg", NULL, NULL);

@@ -103,6 +103,10 @@ take(struct dgram_socket *s, const struct found *f)
 	r = dgi_socket_attach(s, f->fd);
 	if (r == 0)
 		r = dgi_option_apply_any(s);
+	if (r == 0 && named)
+		r = dgi_meta_set_creds(s, true);
+	if (r == 0)
+		r = dgi_meta_look(s);
 	if (r == 0) {
 		s->receives = named;
 		r = dgi_socket_register(s);

@@ -64,7 +64,9 @@ dgi_arena_done(struct dgi_arena *a, struct dgi_mem *m)
 	dgi_mem_free(m, a->messages, a->batch * sizeof(*a->messages));
 	dgi_mem_free(m, a->tx, a->batch * sizeof(*a->tx));
 	dgi_mem_free(m, a->rx_control, a->batch * sizeof(*a->rx_control));
+	dgi_mem_free(m, a->rx_fds, a->batch * sizeof(*a->rx_fds));
 	dgi_mem_free(m, a->tx_control, a->batch * sizeof(*a->tx_control));
+	dgi_mem_free(m, a->tx_fds, sizeof(*a->tx_fds));
 }
 
 /* Bytes of the arena that a socket needs; 0: there is one that will do. */
@@ -78,15 +80,32 @@ missing(const struct dgi_arena *a, size_t datagram)
 	return a->size >= size || a->size >= stride * 8 ? 0 : size;
 }
 
+/* Which of the two arrays control messages of this mode go to. */
+static bool
+wants_fds(unsigned mode)
+{
+	return DGI_RX_ROOM_OF(mode) > DGI_CMSG_RECV;
+}
+
+static bool
+wants_control(unsigned mode)
+{
+	return DGI_RX_ROOM_OF(mode) > 0 && !wants_fds(mode);
+}
+
 size_t
 dgi_arena_bound(const struct dgi_arena *a, size_t datagram, unsigned mode)
 {
 	size_t sum = missing(a, datagram);
 
-	if ((mode & DGI_RX_CONTROL) != 0 && a->rx_control == NULL)
+	if (wants_fds(mode) && a->rx_fds == NULL)
+		sum += a->batch * sizeof(*a->rx_fds);
+	else if (wants_control(mode) && a->rx_control == NULL)
 		sum += a->batch * sizeof(*a->rx_control);
 	if (a->tx_control == NULL)
 		sum += a->batch * sizeof(*a->tx_control);
+	if (a->tx_fds == NULL)
+		sum += sizeof(*a->tx_fds);
 	return sum;
 }
 
@@ -113,22 +132,41 @@ dgi_arena_reserve(struct dgi_arena *a, struct dgi_mem *m, size_t datagram)
 	return 0;
 }
 
-int
-dgi_arena_reserve_rx(struct dgi_arena *a, struct dgi_mem *m)
+static void *
+reserve(struct dgi_mem *m, void *there_is, size_t size)
 {
-	if (a->rx_control == NULL)
-		a->rx_control = dgi_mem_alloc(m,
+	return there_is != NULL ? there_is : dgi_mem_alloc(m, size);
+}
+
+int
+dgi_arena_reserve_rx(struct dgi_arena *a, struct dgi_mem *m, unsigned mode)
+{
+	if (wants_fds(mode)) {
+		a->rx_fds = reserve(m, a->rx_fds,
+		    a->batch * sizeof(*a->rx_fds));
+		return a->rx_fds == NULL ? -ENOMEM : 0;
+	}
+	if (wants_control(mode)) {
+		a->rx_control = reserve(m, a->rx_control,
 		    a->batch * sizeof(*a->rx_control));
-	return a->rx_control == NULL ? -ENOMEM : 0;
+		return a->rx_control == NULL ? -ENOMEM : 0;
+	}
+	return 0;
 }
 
 int
 dgi_arena_reserve_tx(struct dgi_arena *a, struct dgi_mem *m)
 {
-	if (a->tx_control == NULL)
-		a->tx_control = dgi_mem_alloc(m,
-		    a->batch * sizeof(*a->tx_control));
+	a->tx_control = reserve(m, a->tx_control,
+	    a->batch * sizeof(*a->tx_control));
 	return a->tx_control == NULL ? -ENOMEM : 0;
+}
+
+int
+dgi_arena_reserve_fds(struct dgi_arena *a, struct dgi_mem *m)
+{
+	a->tx_fds = reserve(m, a->tx_fds, sizeof(*a->tx_fds));
+	return a->tx_fds == NULL ? -ENOMEM : 0;
 }
 
 /* The kernel says in it how much it wrote: to be done again after each use. */
@@ -136,10 +174,10 @@ static void
 ready_control(struct dgi_arena *a, unsigned i)
 {
 	struct msghdr *h = &a->rx[i].msg_hdr;
-	bool control = (a->mode & DGI_RX_CONTROL) != 0;
 
-	h->msg_control = control ? a->rx_control[i].bytes : NULL;
-	h->msg_controllen = control ? sizeof(a->rx_control[i].bytes) : 0;
+	h->msg_control = wants_fds(a->mode) ? a->rx_fds[i].bytes :
+	    wants_control(a->mode) ? a->rx_control[i].bytes : NULL;
+	h->msg_controllen = DGI_RX_ROOM_OF(a->mode);
 }
 
 unsigned
@@ -169,6 +207,11 @@ dgi_arena_cut(struct dgi_arena *a, size_t datagram, unsigned mode, unsigned n)
 		a->messages[i].ifindex = 0;
 		a->messages[i].ttl = a->messages[i].tos = 0;
 		a->messages[i].time_ns = 0;
+		a->messages[i].pid = 0;
+		a->messages[i].uid = 0;
+		a->messages[i].gid = 0;
+		a->messages[i].fds = NULL;
+		a->messages[i].nfds = 0;
 		ready_control(a, i);
 	}
 	if (n > a->prepared)

@@ -19,9 +19,12 @@
 #include "core/mem.h"
 #include "core/mmsg.h"
 
-/* What a socket asks of the headers it receives with. */
+/* What a socket asks of the headers it receives with: its mode. */
 #define DGI_RX_NAMED	0x1u	/* the sender */
-#define DGI_RX_CONTROL	0x2u	/* control messages: rx_control is reserved */
+#define DGI_RX_CONTROL	0x2u	/* what came beside the bytes: recvmsg(2) */
+/* ... and so many bytes of control messages, for which there is a reserve. */
+#define DGI_RX_ROOM(n)	((unsigned)(n) << 8)
+#define DGI_RX_ROOM_OF(mode)	((mode) >> 8)
 
 /* Of a slot, where control messages are asked for. */
 struct dgi_rx_control {
@@ -29,8 +32,17 @@ struct dgi_rx_control {
 	struct dgram_addr local;
 };
 
+/* Of a slot, where that is too small for all the descriptors. */
+struct dgi_rx_fds {
+	_Alignas(8) unsigned char bytes[DGI_CMSG_RECV_FDS];
+};
+
 struct dgi_tx_control {
 	_Alignas(8) unsigned char bytes[DGI_CMSG_SEND];
+};
+
+struct dgi_tx_fds {
+	_Alignas(8) unsigned char bytes[DGI_CMSG_SEND_FDS];
 };
 
 struct dgi_arena {
@@ -47,10 +59,12 @@ struct dgi_arena {
 	unsigned prepared;
 	unsigned mode;			/* and ask for this, DGI_RX_* */
 	struct dgi_rx_control *rx_control;	/* NULL: nobody has asked */
+	struct dgi_rx_fds *rx_fds;	/* the same */
 	unsigned used;			/* slots with datagrams in delivery */
 
 	struct dgi_mmsg *tx;		/* sending */
 	struct dgi_tx_control *tx_control;	/* NULL: nobody has asked */
+	struct dgi_tx_fds *tx_fds;	/* the same; a single one */
 	unsigned tx_controls;		/* tx[here..): msg_control is NULL */
 	unsigned tx_common;		/* tx[0..here): one piece, and */
 	socklen_t tx_len;		/* an address of this length */
@@ -72,8 +86,11 @@ size_t	dgi_arena_bound(const struct dgi_arena *, size_t datagram,
 	    unsigned mode);
 
 /* Room for the control messages of a batch.  -ENOMEM. */
-int	dgi_arena_reserve_rx(struct dgi_arena *, struct dgi_mem *);
+int	dgi_arena_reserve_rx(struct dgi_arena *, struct dgi_mem *,
+	    unsigned mode);
 int	dgi_arena_reserve_tx(struct dgi_arena *, struct dgi_mem *);
+/* Room for the descriptors of one datagram. */
+int	dgi_arena_reserve_fds(struct dgi_arena *, struct dgi_mem *);
 
 unsigned	dgi_arena_cut(struct dgi_arena *, size_t datagram,
 	    unsigned mode, unsigned n);

@@ -63,6 +63,37 @@ check_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n,
 	return 0;
 }
 
+/* A request with copies of all that the datagram has; NULL, and why in *status. */
+static struct dgi_req *
+copy_one(struct dgram_socket *s, const struct dgram_datagram *d, int *status)
+{
+	struct dgi_source src, *from = NULL;
+	struct dgi_req *req;
+	bool meta = false;
+	size_t size;
+	int len;
+
+	len = dgi_send_check(s, d, &size, &meta);
+	if (meta && s->type != DGRAM_UNIX) {
+		dgi_meta_of(d, &src);
+		from = &src;
+	}
+	*status = -ENOMEM;
+	req = dgi_send_make(s, d->iov, d->iovcnt, size, d->to, len, from, NULL);
+	if (req == NULL)
+		return NULL;
+	req->arg = NULL;
+	if (d->deadline_ns != 0) {
+		req->deadline = d->deadline_ns;
+		req->flags |= DGI_REQ_TIMED;
+	}
+	*status = d->nfds > 0 ? dgi_rights_keep(s, req, d->fds, d->nfds) : 0;
+	if (*status == 0)
+		return req;
+	dgi_req_free(s, req);
+	return NULL;
+}
+
 /*
  * Without a completion each becomes a request with a copy of its bytes: all of
  * them are made before the first is queued, so that all are accepted or none.
@@ -70,32 +101,16 @@ check_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n,
 static int
 copy_all(struct dgram_socket *s, const struct dgram_datagram *d, size_t n)
 {
-	struct dgi_source src, *from;
 	struct dgi_reqs made;
 	struct dgi_req *req;
-	size_t i, size;
-	int r = 0, len;
-	bool meta;
+	size_t i;
+	int r = 0;
 
 	dgi_reqs_init(&made);
-	for (i = 0; i < n; i++) {
-		meta = false;
-		len = dgi_send_check(s, &d[i], &size, &meta);
-		from = meta ? &src : NULL;
-		if (meta)
-			dgi_meta_of(&d[i], from);
-		req = dgi_send_make(s, d[i].iov, d[i].iovcnt, size, d[i].to, len,
-		    from, NULL);
-		if (req == NULL) {
-			r = -ENOMEM;
-			break;
-		}
-		req->arg = NULL;
-		if (d[i].deadline_ns != 0) {
-			req->deadline = d[i].deadline_ns;
-			req->flags |= DGI_REQ_TIMED;
-		}
-		dgi_reqs_append(&made, req);
+	for (i = 0; i < n && r == 0; i++) {
+		req = copy_one(s, &d[i], &r);
+		if (req != NULL)
+			dgi_reqs_append(&made, req);
 	}
 	while ((req = made.head) != NULL) {
 		made.head = req->next;

@@ -76,18 +76,22 @@ header(struct dgi_mmsg *m, const struct iovec *iov, int iovcnt,
 	m->msg_hdr.msg_namelen = len;
 }
 
-static DGI_APART void
+/* False: it has to go with the next call. */
+static DGI_APART bool
 attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
 {
 	struct dgi_source src;
 
+	if (s->type == DGRAM_UNIX)
+		return dgi_rights_attach(s, i, d->fds, d->nfds);
 	dgi_meta_of(d, &src);
 	dgi_meta_attach(s, i, &src);
+	return true;
 }
 
 /*
  * Headers from tx[at] on for an array, as far as its datagrams are neither late
- * nor blocked: how many.  meta: some of them are sent with more.
+ * nor blocked and can go in one call: how many.  meta: some of them are sent with more.
  */
 static unsigned
 fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
@@ -109,8 +113,8 @@ fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
 			header(&tx[n], d->iov, d->iovcnt, &d->to->u,
 			    s->addr_len != 0 ? s->addr_len :
 			    (socklen_t)dgi_addr_check(d->to, AF_UNIX));
-		if (meta && dgi_meta_is_set(d))
-			attach(s, at + n, d);
+		if (meta && dgi_meta_is_set(d) && !attach(s, at + n, d))
+			break;
 	}
 	return n;
 }
@@ -190,6 +194,10 @@ fill(struct dgram_socket *s, unsigned most)
 			    r->addr_len);
 			if ((r->flags & DGI_REQ_META) != 0)
 				dgi_meta_attach(s, n, source_of(r, &src));
+			if ((r->flags & DGI_REQ_FDS) != 0 &&
+			    !dgi_rights_attach(s, n, r->u.small[1].iov_base,
+			    r->u.small[1].iov_len))
+				break;
 			n++;
 		} else if ((r->flags & DGI_REQ_BATCH) != 0) {
 			left = r->u.batch.n - r->u.batch.pos;

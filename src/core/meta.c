@@ -24,19 +24,41 @@
 #include "core/queue.h"
 #include "core/socket.h"
 
+/* The level of AF_UNIX; not all who have it have always called it SOL_LOCAL. */
+#define LOCAL	0
+
 /* ---- asked for, once for a socket ---- */
+
+unsigned
+dgi_meta_mode(const struct dgram_socket *s, unsigned want)
+{
+	unsigned mode = (want & DGRAM_NO_REMOTE) == 0 ? DGI_RX_NAMED : 0;
+
+	/* There is always a look at what came with a datagram. */
+	if (s->type == DGRAM_UNIX)
+		mode |= DGI_RX_CONTROL | DGI_RX_ROOM(dgi_cmsg_room(
+		    &dgi_cmsg_native, want, s->options.max_fds));
+	else if ((want & DGI_META_WANT) != 0)
+		mode |= DGI_RX_CONTROL | DGI_RX_ROOM(DGI_CMSG_RECV);
+	return mode;
+}
+
+static int
+set(const struct dgram_socket *s, int level, int name, int v)
+{
+	int r;
+
+	r = s->loop->os->setsockopt(s->loop->os, s->fd, level, name, &v,
+	    sizeof(v));
+	/* Headers know more than an older kernel. */
+	return r == -ENOPROTOOPT || r == -EINVAL || r == -EOPNOTSUPP ?
+	    -ENOTSUP : r;
+}
 
 static int
 on(const struct dgram_socket *s, int level, int name)
 {
-	const int one = 1;
-	int r;
-
-	r = s->loop->os->setsockopt(s->loop->os, s->fd, level, name, &one,
-	    sizeof(one));
-	/* Headers know more than an older kernel. */
-	return r == -ENOPROTOOPT || r == -EINVAL || r == -EOPNOTSUPP ?
-	    -ENOTSUP : r;
+	return set(s, level, name, 1);
 }
 
 static int
@@ -108,9 +130,9 @@ dgi_meta_apply(struct dgram_socket *s)
 	const unsigned want = s->options.want;
 	int r = 0;
 
-	if ((want & DGI_META_WANT) == 0)
+	if ((want & (DGI_META_WANT | DGI_META_UNIX)) == 0)
 		return 0;
-	if (s->type == DGRAM_UNIX && (want & DGI_META_IP) != 0)
+	if ((want & (s->type == DGRAM_UNIX ? DGI_META_IP : DGI_META_UNIX)) != 0)
 		return -ENOTSUP;
 	if ((want & DGRAM_LOCAL) != 0)
 		r = want_either(s, IPV6_RECVPKTINFO, want_local4);
@@ -123,38 +145,90 @@ dgi_meta_apply(struct dgram_socket *s)
 	return r;
 }
 
+int
+dgi_meta_set_creds(struct dgram_socket *s, bool on)
+{
+	if ((s->options.want & DGRAM_CREDS) == 0)
+		return 0;
+#if DGI_HAVE_PASSCRED
+	return set(s, SOL_SOCKET, SO_PASSCRED, on);
+#elif DGI_HAVE_SOCKCRED2
+	return set(s, LOCAL, LOCAL_CREDS_PERSISTENT, on);
+#elif DGI_HAVE_SOCKCRED
+	return set(s, LOCAL, LOCAL_CREDS, on);
+#else
+	(void)on;
+	return -ENOTSUP;
+#endif
+}
+
+/*
+ * Credentials that nobody here wants have room all the same, or they would look
+ * like descriptors that had none.
+ */
+int
+dgi_meta_look(struct dgram_socket *s)
+{
+#if DGI_HAVE_PASSCRED
+	socklen_t len = sizeof(int);
+	int v = 0;
+
+	if (s->type != DGRAM_UNIX || s->loop->os->getsockopt(s->loop->os, s->fd,
+	    SOL_SOCKET, SO_PASSCRED, &v, &len) < 0 || v == 0)
+		return 0;
+	s->rx_mode = dgi_meta_mode(s, s->options.want | DGRAM_CREDS);
+	return dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem, s->rx_mode);
+#else
+	(void)s;
+	return 0;
+#endif
+}
+
 /* ---- told ---- */
 
 void
 dgi_meta_fill(struct dgram_socket *s, unsigned i)
 {
-	const struct dgi_os *os = s->loop->os;
 	struct dgi_arena *a = &s->loop->arena;
 	struct msghdr *h = &a->rx[i].msg_hdr;
 	struct dgram_message *m = &a->messages[i];
-	struct dgram_addr *local = &a->rx_control[i].local;
+	struct dgram_addr *local, none;
 	struct dgi_cmsg_rest rest;
-	size_t k;
 
+	local = s->type == DGRAM_UNIX ? &none : &a->rx_control[i].local;
 	dgi_cmsg_parse(&dgi_cmsg_native, h->msg_control, h->msg_controllen,
 	    s->family, m, local, &rest);
-	/* Nobody asked for descriptors, but they are open in this process. */
-	for (k = 0; k < rest.nfds; k++)
-		(void)os->close(os, rest.fds[k]);
 #if DGI_HAVE_MSG_MCAST
 	if ((h->msg_flags & (MSG_BCAST | MSG_MCAST)) != 0)
 		m->flags |= DGRAM_GROUP;
 #endif
-	h->msg_controllen = sizeof(a->rx_control[i].bytes);
+	h->msg_controllen = DGI_RX_ROOM_OF(a->mode);
 	/* configure() may have switched others on. */
 	m->flags &= s->options.want | DGRAM_TRUNCATED | DGRAM_GROUP;
 	m->local = NULL;
+	if (s->type == DGRAM_UNIX) {
+		dgi_rights_take(s, h, m, &rest);
+		return;
+	}
 	if ((m->flags & DGRAM_LOCAL) != 0) {
 		local->u.in.sin_port = s->local.u.in.sin_port;
 		m->local = local;
 	} else {
 		m->flags &= ~DGRAM_GROUP;
 	}
+}
+
+void
+dgi_meta_drop(struct dgram_socket *s, unsigned i)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct dgram_message *m = &s->loop->arena.messages[i];
+	size_t k;
+
+	m->flags = 0;
+	dgi_meta_fill(s, i);
+	for (k = 0; k < m->nfds; k++)
+		(void)os->close(os, m->fds[k]);
 }
 
 /* ---- sent with ---- */
@@ -214,7 +288,9 @@ dgi_meta_check(struct dgram_socket *s, const struct dgram_datagram *d)
 	    d->ttl < -1 || d->ttl > UINT8_MAX || d->tos < -1 ||
 	    d->tos > UINT8_MAX || d->ifindex > INT_MAX)
 		return -EINVAL;
-	if (d->fds != NULL || d->nfds != 0 || s->type == DGRAM_UNIX)
+	if (s->type == DGRAM_UNIX)
+		return dgi_rights_check(s, d);
+	if (d->fds != NULL || d->nfds != 0)
 		return -ENOTSUP;
 	mapped = is_to_mapped(s, d->to);
 	if (d->from != NULL) {

@@ -65,18 +65,22 @@ grant_buffer(const struct dgram_socket *s, int name, int size)
 int
 dgi_option_check(const struct dgram_options *o)
 {
-	const unsigned later = DGRAM_CREDS | DGRAM_FDS;
-
 	if (o->recv_buffer_size < 0 || o->send_buffer_size < 0)
 		return DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE;
-	if ((o->want & ~(later | DGI_META_WANT | DGRAM_NO_REMOTE)) != 0)
+	if ((o->want & ~(DGI_META_WANT | DGI_META_UNIX | DGRAM_NO_REMOTE)) != 0)
+		return -EINVAL;
+	if (o->max_fds > ((o->want & DGRAM_FDS) != 0 ? DGRAM_FDS_MOST : 0))
 		return -EINVAL;
 	if (o->type == DGRAM_UNIX && (o->want & DGI_META_IP) != 0)
 		return -ENOTSUP;
 	if (o->type == DGRAM_UDP4 && (o->want & DGRAM_TOS) != 0 &&
 	    !DGI_HAVE_RECVTOS)
 		return -ENOTSUP;
-	if ((o->want & later) != 0)
+	if (o->type != DGRAM_UNIX && o->type != 0 &&
+	    (o->want & DGI_META_UNIX) != 0)
+		return -ENOTSUP;
+	if ((o->want & DGRAM_CREDS) != 0 && !DGI_HAVE_PASSCRED &&
+	    !DGI_HAVE_SOCKCRED)
 		return -ENOTSUP;
 	if (dgi_option_has_list(o) && o->type == DGRAM_UNIX)
 		return -ENOTSUP;
@@ -197,8 +201,8 @@ dgi_option_apply(struct dgram_socket *s)
 		s->loop->configuring++;
 		r = o->configure(s->fd, o->arg);
 		s->loop->configuring--;
-		if (r > 0)
-			r = 0;
+		if (r >= 0)
+			r = s->fd >= 0 ? dgi_meta_look(s) : 0;
 	}
 	return r;
 }

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -103,6 +104,16 @@ os_close(const struct dgi_os *os, int fd)
 }
 
 static int
+os_dup(const struct dgi_os *os, int fd)
+{
+	int r;
+
+	(void)os;
+	CALL(r, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	return r;
+}
+
+static int
 os_bind(const struct dgi_os *os, int fd, const struct sockaddr *sa,
     socklen_t len)
 {
@@ -179,6 +190,30 @@ os_recvfrom(const struct dgi_os *os, int fd, void *buf, size_t size, int flags,
 	return r;
 }
 
+#if !DGI_HAVE_SOCK_CLOEXEC
+/* MSG_CMSG_CLOEXEC, a moment later. */
+static void
+set_cloexec(struct msghdr *m)
+{
+	struct cmsghdr *c;
+	const unsigned char *p;
+	size_t n;
+	int fd, r;
+
+	for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+		    c->cmsg_len < CMSG_LEN(0))
+			continue;
+		p = CMSG_DATA(c);
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(fd);
+		for (; n > 0; n--, p += sizeof(fd)) {
+			memcpy(&fd, p, sizeof(fd));
+			CALL(r, fcntl(fd, F_SETFD, FD_CLOEXEC));
+		}
+	}
+}
+#endif
+
 static ssize_t
 os_recvmsg(const struct dgi_os *os, int fd, struct msghdr *m, int flags)
 {
@@ -186,6 +221,10 @@ os_recvmsg(const struct dgi_os *os, int fd, struct msghdr *m, int flags)
 
 	(void)os;
 	CALL(r, recvmsg(fd, m, flags | RECV_FLAGS));
+#if !DGI_HAVE_SOCK_CLOEXEC
+	if (r >= 0)
+		set_cloexec(m);
+#endif
 	return r;
 }
 
@@ -366,6 +405,7 @@ os_event_clear(const struct dgi_os *os, int fd)
 const struct dgi_os dgi_os_real = {
 	.socket = os_socket,
 	.close = os_close,
+	.dup = os_dup,
 	.bind = os_bind,
 	.connect = os_connect,
 	.getsockname = os_getsockname,

@@ -48,6 +48,7 @@ struct dgi_os {
 	/* Non-blocking and close-on-exec. */
 	int (*socket)(const struct dgi_os *, int domain, int type, int proto);
 	int (*close)(const struct dgi_os *, int fd);
+	int (*dup)(const struct dgi_os *, int fd);	/* close-on-exec */
 	int (*bind)(const struct dgi_os *, int fd, const struct sockaddr *,
 	    socklen_t);
 	int (*connect)(const struct dgi_os *, int fd, const struct sockaddr *,
@@ -61,7 +62,10 @@ struct dgi_os {
 	int (*setsockopt)(const struct dgi_os *, int fd, int level, int name,
 	    const void *, socklen_t);
 
-	/* MSG_DONTWAIT is added to the flags of all of these. */
+	/*
+	 * MSG_DONTWAIT is added to the flags of all of these.  Descriptors that
+	 * are received are close-on-exec.
+	 */
 	ssize_t (*recvfrom)(const struct dgi_os *, int fd, void *, size_t,
 	    int flags, struct sockaddr *, socklen_t *);
 	ssize_t (*recvmsg)(const struct dgi_os *, int fd, struct msghdr *,

@@ -52,6 +52,8 @@ dgi_req_free_special(struct dgram_socket *s, struct dgi_req *r)
 	bool large = (r->flags & DGI_REQ_LARGE) != 0;
 	void *p;
 
+	if ((r->flags & DGI_REQ_FDS) != 0)
+		dgi_rights_drop(s, r);
 	if ((r->flags & DGI_REQ_COPIED) != 0)
 		dgi_mem_put(&l->mem, r->u.small[0].iov_base,
 		    r->u.small[0].iov_len);

@@ -39,7 +39,9 @@
 #define DGI_REQ_PIECES	0x080u	/* iovcnt is not 1 */
 #define DGI_REQ_META	0x800u	/* a struct dgi_source lies behind addr; of an
 				   array: some members say more */
-#define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES | DGI_REQ_META)
+#define DGI_REQ_FDS	0x8000u	/* small[1]: descriptors of ours, how many */
+#define DGI_REQ_UNCOMMON (DGI_REQ_SPECIAL | DGI_REQ_PIECES | DGI_REQ_META | \
+			    DGI_REQ_FDS)
 #define DGI_REQ_TIMED	0x100u	/* deadline or refused_at is not 0 */
 #define DGI_REQ_LARGE	0x200u	/* has room for any address */
 #define DGI_REQ_FAILED	0x400u	/* status is negative */
@@ -390,6 +392,19 @@ bool	dgi_peer_connect(struct dgram_socket *, int status);
 bool	dgi_peer_lost(struct dgram_socket *, int status);
 /* The first failure that nobody waits for is an `error`, others are counted. */
 void	dgi_peer_blame_once(struct dgram_socket *, struct dgi_req *);
+
+/* ---- rights.c: descriptors sent ---- */
+
+/* As dgi_meta_check(), of AF_UNIX. */
+int	dgi_rights_check(struct dgram_socket *,
+	    const struct dgram_datagram *);
+/* With header i go n descriptors; false: not in the same call as others. */
+bool	dgi_rights_attach(struct dgram_socket *, unsigned i, const int *fds,
+	    size_t n);
+/* Duplicates them for a request whose bytes were copied: DGI_REQ_FDS. */
+int	dgi_rights_keep(struct dgram_socket *, struct dgi_req *,
+	    const int *fds, size_t n);
+void	dgi_rights_drop(struct dgram_socket *, struct dgi_req *);
 
 /* ---- flush.c ---- */
 

@@ -60,6 +60,16 @@ fill(struct dgram_socket *s, struct dgi_arena *a, unsigned i, size_t len,
 	return m->size;
 }
 
+/* Something came beside the bytes, if there were any. */
+static bool
+has_control(const struct dgi_arena *a, unsigned i)
+{
+	const struct msghdr *h = &a->rx[i].msg_hdr;
+
+	return (a->mode & DGI_RX_CONTROL) != 0 && (h->msg_controllen > 0 ||
+	    (h->msg_flags & MSG_CTRUNC) != 0);
+}
+
 /* What a socket that asks for no names would be told of the next sender. */
 static DGI_APART bool
 is_next_from_nobody(const struct dgram_socket *s)
@@ -148,12 +158,13 @@ fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
 	const size_t most = s->options.max_datagram;
 	size_t sum = 0;
 	socklen_t namelen;
-	unsigned i;
+	unsigned i, k;
 
 	for (i = 0; i < n; i++) {
 		namelen = a->rx[i].msg_hdr.msg_namelen;
-		if (a->rx[i].msg_len == 0 && is_end(s, 0, namelen,
-		    (a->mode & DGI_RX_NAMED) != 0, events))
+		if (a->rx[i].msg_len == 0 && !has_control(a, i) &&
+		    is_end(s, 0, namelen, (a->mode & DGI_RX_NAMED) != 0,
+		    events))
 			break;
 		if ((a->mode & DGI_RX_NAMED) != 0)
 			a->rx[i].msg_hdr.msg_namelen = sizeof(a->rx_addr[i].u);
@@ -161,13 +172,15 @@ fill_batch(struct dgram_socket *s, unsigned n, unsigned events, size_t *bytes)
 	}
 	*bytes = sum;
 	if ((a->mode & DGI_RX_CONTROL) != 0) {
-		for (n = 0; n < i; n++)
-			dgi_meta_fill(s, n);
+		for (k = 0; k < i; k++)
+			dgi_meta_fill(s, k);
+		for (; k < n; k++)
+			dgi_meta_drop(s, k);
 	}
 	if (s->type != DGRAM_UNIX)
 		return i;
-	for (n = 0; n < i; n++)
-		dgi_addr_trim(&a->rx_addr[n]);
+	for (k = 0; k < i; k++)
+		dgi_addr_trim(&a->rx_addr[k]);
 	return i;
 }
 
@@ -226,8 +239,6 @@ read_one(struct dgram_socket *s, unsigned events)
 		return 0;
 	}
 	size = fill(s, a, 0, (size_t)len, namelen, s->options.max_datagram);
-	if (s->type == DGRAM_UNIX)
-		dgi_addr_trim(&a->rx_addr[0]);
 	deliver(s, 1, size);
 	return 1;
 }

@@ -25,6 +25,7 @@
 
 #define QUEUE_BYTES		((size_t)1 << 20)
 #define QUEUE_COUNT		4096u
+#define FDS			16u
 
 static void	on_ready(struct dgram_watch *, unsigned events, void *arg);
 
@@ -310,10 +311,6 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	s->type = o->type;
 	s->options = *o;
 	s->arg = o->arg;
-	if ((o->want & DGRAM_NO_REMOTE) == 0)
-		s->rx_mode |= DGI_RX_NAMED;
-	if ((o->want & DGI_META_WANT) != 0)
-		s->rx_mode |= DGI_RX_CONTROL;
 	if (o->events != NULL)
 		s->events = *o->events;
 	if (o->device != NULL) {
@@ -326,6 +323,8 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	}
 	s->options.device = s->device;
 	s->options.events = NULL;
+	if (o->max_fds == 0 && (o->want & DGRAM_FDS) != 0)
+		s->options.max_fds = FDS;
 	if (s->options.max_datagram == 0)
 		s->options.max_datagram = l->max_datagram;
 	if (s->options.send_queue_bytes == 0)
@@ -400,6 +399,7 @@ dgi_socket_set_type(struct dgram_socket *s, enum dgram_type type)
 	s->family = dgi_type_family(type);
 	s->addr_len = type == DGRAM_UDP4 ? sizeof(struct sockaddr_in) :
 	    type == DGRAM_UDP6 ? sizeof(struct sockaddr_in6) : 0;
+	s->rx_mode = dgi_meta_mode(s, s->options.want);
 }
 
 int
@@ -455,8 +455,9 @@ dgi_socket_attach(struct dgram_socket *s, int fd)
 
 	r = dgi_arena_reserve(&s->loop->arena, &s->loop->mem,
 	    s->options.max_datagram);
-	if (r == 0 && (s->rx_mode & DGI_RX_CONTROL) != 0)
-		r = dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem);
+	if (r == 0)
+		r = dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem,
+		    s->rx_mode);
 	if (r < 0)
 		return r;
 	s->fd = fd;

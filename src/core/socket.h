@@ -314,14 +314,33 @@ dgi_option_has_list(const struct dgram_options *o)
 
 /* ---- meta.c ---- */
 
-/* Bits of want that control messages serve; those of IP. */
+/* Bits of want that control messages serve; those of IP, of AF_UNIX. */
 #define DGI_META_IP	(DGRAM_LOCAL | DGRAM_TTL | DGRAM_TOS)
 #define DGI_META_WANT	(DGI_META_IP | DGRAM_TIME)
+#define DGI_META_UNIX	(DGRAM_CREDS | DGRAM_FDS)
 
 /* Asks the kernel for what dgram_options.want says.  -ENOTSUP. */
 int	dgi_meta_apply(struct dgram_socket *);
 /* What came with the datagram in slot i, into its message; and readies both. */
 void	dgi_meta_fill(struct dgram_socket *, unsigned i);
+/* It will not be delivered: what came with it is closed. */
+void	dgi_meta_drop(struct dgram_socket *, unsigned i);
+
+/* How a socket of its type receives who wants that: DGI_RX_*. */
+unsigned	dgi_meta_mode(const struct dgram_socket *, unsigned want);
+/*
+ * Credentials, if they are wanted: before others can send to it.  Not without a
+ * name: Linux gives one to who sends with SO_PASSCRED, unix(7).  -ENOTSUP.
+ */
+int	dgi_meta_set_creds(struct dgram_socket *, bool on);
+/* Others may have set options of the descriptor.  -ENOMEM. */
+int	dgi_meta_look(struct dgram_socket *);
+
+/* ---- rights.c: descriptors received ---- */
+
+/* What came with a datagram, into its message, or closed. */
+void	dgi_rights_take(struct dgram_socket *, struct msghdr *,
+	    struct dgram_message *, const struct dgi_cmsg_rest *);
 
 /* ---- unix.c ---- */
 

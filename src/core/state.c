@@ -162,6 +162,8 @@ kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr,
 	if (prepare != NULL)
 		r = prepare->fn(s, prepare->arg);
 	if (r == 0 && addr != NULL)
+		r = dgi_meta_set_creds(s, true);
+	if (r == 0 && addr != NULL)
 		r = os->bind(os, s->fd, &addr->u.sa, (socklen_t)len);
 	if (r == 0) {
 		bound(s);
@@ -178,6 +180,8 @@ kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr,
 		s->local.len = 0;
 		if (created)
 			dgi_socket_discard(s);
+		else
+			(void)dgi_meta_set_creds(s, false);
 	}
 	return r;
 }

@@ -453,6 +453,75 @@ BACKEND_TEST(rights, not_of_another)
 	leave();
 }
 
+/* There is more room than was thought: what is too much is closed here. */
+BACKEND_TEST(rights, room_to_spare)
+{
+	const struct dgram_options o[] = { { .want = DGRAM_TIME },
+		{ .want = DGRAM_TIME | DGRAM_FDS, .max_fds = 1 } };
+	struct tube t;
+	size_t i, k;
+	int fds;
+
+	for (i = 0; i < 2 * COUNT(o); i++) {
+		enter(backend, &o[i % COUNT(o)]);
+		if (i >= COUNT(o))
+			fault_always(&sc.f, FAULT_RECVMMSG, -ENOSYS);
+		/* That of a time which does not come. */
+#if DGI_HAVE_TIMESTAMPNS
+		cr_assert_eq(setsockopt(sc.p.s->fd, SOL_SOCKET, SO_TIMESTAMPNS,
+		    &(int){ 0 }, sizeof(int)), 0);
+#endif
+		cr_assert_eq(setsockopt(sc.p.s->fd, SOL_SOCKET, SO_TIMESTAMP,
+		    &(int){ 0 }, sizeof(int)), 0);
+		t = tube_open();
+		fds = test_count_fds();
+		for (k = 1; k <= 40; k++) {
+			bare_send_fds(sc.fd, &sc.p.addr, 1, t.in, 9);
+			if (k % 8 != 0)
+				continue;
+			RUN_UNTIL(sc.l, ntold == k);
+			cr_assert_eq(test_count_fds(), fds);
+		}
+		cr_assert_eq(stats_of(&sc.p).fds_refused, 40);
+		for (k = 0; k < ntold; k++)
+			MUST(told[k].nfds == o[i % COUNT(o)].max_fds &&
+			    (told[k].flags & DGRAM_FDS_CUT) != 0, "%zu",
+			    told[k].nfds);
+		tube_close(&t);
+		leave();
+	}
+}
+
+#if DGI_HAVE_PASSCRED
+/* SO_PASSPIDFD, Linux 6.5, that somebody else has set. */
+BACKEND_TEST(rights, pidfd)
+{
+	enum { PASSPIDFD = 76 };
+	const struct dgram_options o = { .want = DGRAM_FDS };
+	struct tube t;
+	int fds, i;
+
+	enter(backend, &o);
+	if (setsockopt(sc.p.s->fd, SOL_SOCKET, PASSPIDFD, &(int){ 1 },
+	    sizeof(int)) < 0) {
+		leave();
+		cr_skip_test("no SO_PASSPIDFD");
+	}
+	t = tube_open();
+	fds = test_count_fds();
+	for (i = 0; i < 20; i++) {
+		bare_send_fds(sc.fd, &sc.p.addr, 1, t.in, i % 3);
+		if (i % 8 == 7 || i == 19)
+			RUN_UNTIL(sc.l, ntold == (size_t)i + 1);
+	}
+	for (i = 0; i < 20; i++)
+		MUST(told[i].nfds == (size_t)i % 3, "%d", i);
+	cr_assert_eq(test_count_fds(), fds);
+	tube_close(&t);
+	leave();
+}
+#endif
+
 /* The table of the process is full, or the last places are taken. */
 BACKEND_TEST(rights, no_place)
 {

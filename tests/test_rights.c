@@ -77,7 +77,7 @@ try_bare_send(int s, const struct dgram_addr *to, uint32_t seq, int fd, int n)
 	struct dgram_addr a = { .len = 0 };
 	struct iovec iov = { &seq, seq == 0 ? 0 : sizeof(seq) };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	int fds[MOST], i;
+	int fds[MOST], i, e;
 
 	if (to != NULL) {
 		a = *to;
@@ -91,7 +91,9 @@ try_bare_send(int s, const struct dgram_addr *to, uint32_t seq, int fd, int n)
 		m.msg_controllen = (unsigned)dgi_cmsg_build_rights(
 		    &dgi_cmsg_native, control, fds, (size_t)n);
 	}
-	return sendmsg(s, &m, MSG_DONTWAIT) < 0 ? errno : 0;
+	/* That of musl takes 252 descriptors. */
+	e = (int)dgi_os_real.sendmsg(&dgi_os_real, s, &m);
+	return e < 0 ? -e : 0;
 }
 
 static void
@@ -546,7 +548,7 @@ BACKEND_TEST(rights, no_place)
 		turns(sc.l, 3);
 		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
 		cr_assert_eq(ntold, 1);
-		cr_assert_eq(told[0].nfds, left);
+		cr_assert_eq(told[0].nfds, (size_t)left);
 		cr_assert((told[0].flags & DGRAM_FDS_CUT) != 0);
 	}
 	cr_assert_eq(stats_of(&sc.p).fds_refused, 4);
@@ -963,7 +965,7 @@ BACKEND_TEST(rights, pair)
 		d = pack(&p, (uint32_t)i, NULL, t.in, (size_t)i);
 		OK(dgram_send_batch(q[i % 2].s, &d, 1, NULL, NULL));
 		RUN_UNTIL(sc.l, ntold == (size_t)i + 1);
-		cr_assert_eq(told[i].nfds, i < 2 ? i : 2);
+		cr_assert_eq(told[i].nfds, i < 2 ? (size_t)i : 2u);
 		cr_assert_eq((told[i].flags & DGRAM_FDS_CUT) != 0, i == 3);
 		cr_assert_eq(told[i].from.len, 0);
 	}

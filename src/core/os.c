@@ -245,6 +245,13 @@ os_sendmsg(const struct dgi_os *os, int fd, const struct msghdr *m)
 	ssize_t r;
 
 	(void)os;
+#if DGI_HAVE_RAW_SENDMMSG
+	/* musl takes no more control messages; ours are as the kernel's. */
+	if (m->msg_controllen > 1024) {
+		CALL(r, syscall(SYS_sendmsg, fd, m, SEND_FLAGS));
+		return r;
+	}
+#endif
 	CALL(r, sendmsg(fd, m, SEND_FLAGS));
 	return r;
 }

@@ -62,8 +62,8 @@ Q_ =	@
 Q_1 =
 Q =	${Q_${V}}
 
-OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/mmsg.o \
-	${O}/core/cmsg.o \
+OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/file.o \
+	${O}/core/mmsg.o ${O}/core/cmsg.o \
 	${O}/core/ifaddr.o ${O}/core/addr.o ${O}/core/format.o ${O}/core/err.o \
 	${O}/poll/poller.o ${O}/poll/epoll.o ${O}/poll/kqueue.o \
 	${O}/poll/poll.o \

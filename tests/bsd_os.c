@@ -309,6 +309,12 @@ bsd_sendmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
 	return (int)n;
 }
 
+int
+bsd_fchmod(const struct dgi_os *os, int fd, mode_t mode)
+{
+	return family(fd) != AF_UNSPEC ? -EINVAL : REAL.fchmod(os, fd, mode);
+}
+
 /* ---- receiving ---- */
 
 /* Nothing came because nothing will. */
@@ -491,6 +497,7 @@ bsd_os_init(struct bsd_os *b)
 	b->os.sendto = bsd_sendto;
 	b->os.sendmsg = bsd_sendmsg;
 	b->os.sendmmsg = bsd_sendmmsg;
+	b->os.fchmod = bsd_fchmod;
 	b->os.recvfrom = bsd_recvfrom;
 	b->os.recvmsg = bsd_recvmsg;
 	b->os.recvmmsg = bsd_recvmmsg;

@@ -51,6 +51,7 @@
  *    what has not been read.
  *  - recvmmsg(2) that finds nothing leaves EAGAIN to the next call, a send, too.
  *  - An option of IPv4 is refused by a socket of IPv6.
+ *  - fchmod(2) takes no socket.
  *  - IP_PKTINFO comes with another type than the header has, or is refused.
  */
 struct bsd_os {

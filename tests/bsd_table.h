@@ -26,6 +26,7 @@ ssize_t	bsd_sendto(const struct dgi_os *, int fd, const void *, size_t,
 ssize_t	bsd_sendmsg(const struct dgi_os *, int fd, const struct msghdr *);
 int	bsd_recvmmsg(const struct dgi_os *, int fd, struct dgi_mmsg *,
 	    unsigned n, int flags);
+int	bsd_fchmod(const struct dgi_os *, int fd, mode_t);
 int	bsd_sendmmsg(const struct dgi_os *, int fd, struct dgi_mmsg *,
 	    unsigned n);
 

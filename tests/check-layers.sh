@@ -6,7 +6,7 @@
 #  - only plat.h names systems and feature-test macros; elsewhere #if DGI_HAVE_X;
 #  - every .c includes core/plat.h first; every file begins with its licence;
 #  - threads only in resolve/worker.c, getaddrinfo only in resolve/gai.c, system
-#    calls on sockets only in core/os.c, waiting only in poll/;
+#    calls on sockets and files only in core/os.c and file.c, waiting only in poll/;
 #  - no file above 600 lines, no function above 90;
 #  - examples know nothing of src, the bare loops of bench nothing of dgram.h.
 set -u
@@ -61,7 +61,7 @@ grep -HoE '^[ 	]*#[ 	]*include[ 	]*"[^"]*"' $files |
 function rank(f) {
 	if (f == "dgram.h")
 		return 0
-	if (f ~ /core\/(plat|list|heap|mem|os|ifaddr|mmsg|cmsg|addr|format|err)\.[ch]$/)
+	if (f ~ /core\/(plat|list|heap|mem|os|call|file|ifaddr|mmsg|cmsg|addr|format|err)\.[ch]$/)
 		return 0
 	if (f ~ /^(src\/)?poll\//)
 		return 1
@@ -133,9 +133,10 @@ forbid '^[ 	]*#[ 	]*include[ 	]*<(pthread|threads)\.h>' \
 # member (x->send, x.send) nor the tail of a longer name.
 calls='socket|bind|connect|getsockname|getpeername|getsockopt|setsockopt'
 calls="$calls|recv|recvfrom|recvmsg|recvmmsg|send|sendto|sendmsg|sendmmsg"
-calls="$calls|clock_gettime|lstat|unlink|eventfd|pipe|pipe2"
+calls="$calls|clock_gettime|lstat|unlink|open|openat|flock|fchmod|chmod"
+calls="$calls|fchownat|umask|bindat|connectat|eventfd|pipe|pipe2"
 # shellcheck disable=SC2046
-found=$(strip $(printf '%s\n' "$files" | grep -v '^src/core/os\.c$') |
+found=$(strip $(printf '%s\n' "$files" | grep -vE '^src/core/(os|file)\.c$') |
     grep -E "(^|[^A-Za-z0-9_.>])($calls)\(") &&
 	fail "system call that belongs in core/os.c:
 $found"

@@ -261,6 +261,78 @@ f_unlink(const struct dgi_os *os, const char *path)
 }
 
 static int
+f_open(const struct dgi_os *os, const char *path, enum dgi_open what)
+{
+	int v = verdict(os, FAULT_OPEN, -1);
+
+	return v < 0 ? v : dgi_os_real.open(os, path, what);
+}
+
+static int
+f_fstat(const struct dgi_os *os, int fd, struct stat *st)
+{
+	int v = verdict(os, FAULT_FSTAT, fd);
+
+	return v < 0 ? v : dgi_os_real.fstat(os, fd, st);
+}
+
+static int
+f_lock(const struct dgi_os *os, int fd)
+{
+	int v = verdict(os, FAULT_LOCK, fd);
+
+	return v < 0 ? v : dgi_os_real.lock(os, fd);
+}
+
+static int
+f_fchmod(const struct dgi_os *os, int fd, mode_t mode)
+{
+	int v = verdict(os, FAULT_FCHMOD, fd);
+
+	return v < 0 ? v : dgi_os_real.fchmod(os, fd, mode);
+}
+
+static int
+f_set_owner(const struct dgi_os *os, int fd, uid_t uid, gid_t gid)
+{
+	int v = verdict(os, FAULT_SET_OWNER, fd);
+
+	return v < 0 ? v : dgi_os_real.set_owner(os, fd, uid, gid);
+}
+
+static int
+f_set_mode(const struct dgi_os *os, int fd, mode_t mode)
+{
+	int v = verdict(os, FAULT_SET_MODE, fd);
+
+	return v < 0 ? v : dgi_os_real.set_mode(os, fd, mode);
+}
+
+static int
+f_get_umask(const struct dgi_os *os, mode_t *mask)
+{
+	int v = verdict(os, FAULT_GET_UMASK, -1);
+
+	return v < 0 ? v : dgi_os_real.get_umask(os, mask);
+}
+
+static int
+f_bindat(const struct dgi_os *os, int dir, int fd, const char *base)
+{
+	int v = verdict(os, FAULT_BINDAT, fd);
+
+	return v < 0 ? v : dgi_os_real.bindat(os, dir, fd, base);
+}
+
+static int
+f_connectat(const struct dgi_os *os, int dir, int fd, const char *base)
+{
+	int v = verdict(os, FAULT_CONNECTAT, fd);
+
+	return v < 0 ? v : dgi_os_real.connectat(os, dir, fd, base);
+}
+
+static int
 f_event_open(const struct dgi_os *os, int fd[2])
 {
 	int v = verdict(os, FAULT_EVENT_OPEN, -1);
@@ -337,6 +409,15 @@ fault_init(struct fault_os *f)
 	f->os.interfaces = f_interfaces;
 	f->os.lstat = f_lstat;
 	f->os.unlink = f_unlink;
+	f->os.open = f_open;
+	f->os.fstat = f_fstat;
+	f->os.lock = f_lock;
+	f->os.fchmod = f_fchmod;
+	f->os.set_owner = f_set_owner;
+	f->os.set_mode = f_set_mode;
+	f->os.get_umask = f_get_umask;
+	f->os.bindat = f_bindat;
+	f->os.connectat = f_connectat;
 	f->os.event_open = f_event_open;
 	f->os.event_signal = f_event_signal;
 	f->fd = -1;

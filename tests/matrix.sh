@@ -197,13 +197,15 @@ armv7)
 bsd)
 	# Not those of addresses and metadata: they ask this system's headers.
 	TESTS="mem mmsg poller kqueue arena loop timer watch wake threads embed \
-fork socket state adopt access states recv send queue flush rights option mcast unix stats \
+fork socket state adopt access states recv send queue flush hold peer rights option \
+mcast unix path stats \
 abort blocklist faults rules input bsd"
 	facts=-DDGT_BSD=1
 	for fact in EPOLL POLLRDHUP EVENTFD TRUE_LENGTH ERRQUEUE ABSTRACT \
 	    EMPTY_NAME MEMINFO FORGETFUL_DISCONNECT MULTICAST_ALL \
 	    BINDTODEVICE REUSEPORT_BALANCED SO_PROTOCOL TIMESTAMPNS ENONET \
-	    RECVTOS SEND_TTL SEND_TOS NOHUGEPAGE PASSCRED MREQN SOURCE_GROUP MSFILTER; do
+	    RECVTOS SEND_TTL SEND_TOS NOHUGEPAGE PASSCRED MREQN SOURCE_GROUP \
+	    MSFILTER PROC_FD FCHMODAT2; do
 		facts="$facts -DDGI_HAVE_$fact=0"
 	done
 	facts="$facts -DDGI_HAVE_REUSEADDR_IS_REUSEPORT=1 -DDGI_HAVE_SNDBUF_LIMIT=1"

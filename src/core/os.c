@@ -8,7 +8,6 @@
 
 #include <sys/types.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #if DGI_HAVE_EVENTFD
 #include <sys/eventfd.h>
 #endif
@@ -25,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/call.h"
 #include "core/os.h"
 
 #if DGI_HAVE_MSG_NOSIGNAL
@@ -39,26 +39,6 @@
 #else
 #define RECV_FLAGS	MSG_DONTWAIT
 #endif
-
-/*
- * The value of `call` into r, or -errno; again after EINTR.  errno is put back:
- * a library that a signal handler may enter must not disturb it.
- */
-#define CALL(r, call) do {						\
-	int saved_errno = errno;					\
-	do {								\
-		r = (call);						\
-	} while (r < 0 && (r = failure(saved_errno)) == -EINTR);	\
-} while (0)
-
-static DGI_APART int
-failure(int saved_errno)
-{
-	int e = errno == EWOULDBLOCK ? EAGAIN : errno;
-
-	errno = saved_errno;
-	return -e;
-}
 
 #if !DGI_HAVE_SOCK_CLOEXEC
 /* For systems that cannot ask for it when the descriptor is made. */
@@ -314,26 +294,6 @@ os_if_nametoindex(const struct dgi_os *os, const char *name)
 	return i;
 }
 
-static int
-os_lstat(const struct dgi_os *os, const char *path, struct stat *st)
-{
-	int r;
-
-	(void)os;
-	CALL(r, lstat(path, st));
-	return r;
-}
-
-static int
-os_unlink(const struct dgi_os *os, const char *path)
-{
-	int r;
-
-	(void)os;
-	CALL(r, unlink(path));
-	return r;
-}
-
 #if DGI_HAVE_SOCK_CLOEXEC
 static int
 pipe_open(int fd[2])
@@ -427,8 +387,17 @@ const struct dgi_os dgi_os_real = {
 	.sendmmsg = os_sendmmsg,
 	.now = os_now,
 	.if_nametoindex = os_if_nametoindex,
-	.lstat = os_lstat,
-	.unlink = os_unlink,
+	.lstat = dgi_file_lstat,
+	.unlink = dgi_file_unlink,
+	.open = dgi_file_open,
+	.fstat = dgi_file_fstat,
+	.lock = dgi_file_lock,
+	.fchmod = dgi_file_fchmod,
+	.set_owner = dgi_file_set_owner,
+	.set_mode = dgi_file_set_mode,
+	.get_umask = dgi_file_get_umask,
+	.bindat = dgi_file_bindat,
+	.connectat = dgi_file_connectat,
 	.event_open = os_event_open,
 	.event_signal = os_event_signal,
 	.event_clear = os_event_clear,

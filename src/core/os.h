@@ -44,6 +44,14 @@ struct dgi_mmsg {
 };
 #endif
 
+/* What open() is for; close-on-exec all of them. */
+enum dgi_open {
+	DGI_OPEN_NEW_LOCK,	/* a file that was not there, 0600: -EEXIST */
+	DGI_OPEN_LOCK,		/* one that is there; not through a link */
+	DGI_OPEN_DIR,		/* a directory, for bindat() and connectat() */
+	DGI_OPEN_NODE		/* whatever it is, to be changed; -ENOTSUP */
+};
+
 struct dgi_os {
 	/* Non-blocking and close-on-exec. */
 	int (*socket)(const struct dgi_os *, int domain, int type, int proto);
@@ -95,6 +103,21 @@ struct dgi_os {
 	/* Paths of AF_UNIX sockets. */
 	int (*lstat)(const struct dgi_os *, const char *path, struct stat *);
 	int (*unlink)(const struct dgi_os *, const char *path);
+	int (*open)(const struct dgi_os *, const char *path, enum dgi_open);
+	int (*fstat)(const struct dgi_os *, int fd, struct stat *);
+	/* flock(2), alone; -EAGAIN: somebody else has it. */
+	int (*lock)(const struct dgi_os *, int fd);
+	/* fchmod(2): of a socket, on Linux, for the file that its bind makes. */
+	int (*fchmod)(const struct dgi_os *, int fd, mode_t);
+	/* Of what DGI_OPEN_NODE opened; -ENOTSUP. */
+	int (*set_owner)(const struct dgi_os *, int fd, uid_t, gid_t);
+	int (*set_mode)(const struct dgi_os *, int fd, mode_t);
+	/* What umask(2) takes away, without setting it; -ENOTSUP. */
+	int (*get_umask)(const struct dgi_os *, mode_t *);
+	/* `base` in the directory `dir`; -ENAMETOOLONG: also, not here. */
+	int (*bindat)(const struct dgi_os *, int dir, int fd, const char *base);
+	int (*connectat)(const struct dgi_os *, int dir, int fd,
+	    const char *base);
 
 	/*
 	 * What wakes a wait: fd[0] becomes readable by event_signal on fd[1],
@@ -109,5 +132,20 @@ struct dgi_os {
 /* The real ones. */
 extern const struct dgi_os	dgi_os_real;
 int	dgi_os_interfaces(const struct dgi_os *, dgi_interface_fn *, void *arg);
+
+/* ---- file.c ---- */
+
+int	dgi_file_lstat(const struct dgi_os *, const char *path, struct stat *);
+int	dgi_file_unlink(const struct dgi_os *, const char *path);
+int	dgi_file_open(const struct dgi_os *, const char *path, enum dgi_open);
+int	dgi_file_fstat(const struct dgi_os *, int fd, struct stat *);
+int	dgi_file_lock(const struct dgi_os *, int fd);
+int	dgi_file_fchmod(const struct dgi_os *, int fd, mode_t);
+int	dgi_file_set_owner(const struct dgi_os *, int fd, uid_t, gid_t);
+int	dgi_file_set_mode(const struct dgi_os *, int fd, mode_t);
+int	dgi_file_get_umask(const struct dgi_os *, mode_t *);
+int	dgi_file_bindat(const struct dgi_os *, int dir, int fd, const char *base);
+int	dgi_file_connectat(const struct dgi_os *, int dir, int fd,
+	    const char *base);
 
 #endif

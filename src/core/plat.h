@@ -154,6 +154,38 @@
 #define DGI_HAVE_ABSTRACT	DGI_OS_LINUX
 #endif
 
+/*
+ * O_PATH, Linux 2.6.39, and /proc/self/fd: a file that is reached, or changed, by
+ * a descriptor that only names it.
+ */
+#if !defined(DGI_HAVE_PROC_FD)
+#define DGI_HAVE_PROC_FD	DGI_OS_LINUX
+#endif
+
+/*
+ * fchmodat2(2), Linux 6.6, which serves where there is no /proc.  It is younger
+ * than many headers, and has the same number on these processors.
+ */
+#if !defined(DGI_HAVE_FCHMODAT2)
+#if DGI_OS_LINUX && (defined(__x86_64__) || defined(__i386__) || \
+    defined(__aarch64__) || defined(__arm__) || defined(__riscv) || \
+    defined(__powerpc__) || defined(__s390__))
+#define DGI_HAVE_FCHMODAT2	1
+#else
+#define DGI_HAVE_FCHMODAT2	0
+#endif
+#endif
+
+/* bindat(2) and connectat(2), FreeBSD 10. */
+#if !defined(DGI_HAVE_BINDAT)
+#define DGI_HAVE_BINDAT	DGI_OS_FREEBSD_SINCE(10)
+#endif
+
+/* A path that is longer than an address, by either of them. */
+#if !defined(DGI_HAVE_LONG_PATH)
+#define DGI_HAVE_LONG_PATH	(DGI_HAVE_PROC_FD || DGI_HAVE_BINDAT)
+#endif
+
 /* The address of an unnamed AF_UNIX sender has length 0, not that of a family. */
 #if !defined(DGI_HAVE_EMPTY_NAME)
 #define DGI_HAVE_EMPTY_NAME	DGI_OS_LINUX

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+
+/*
+ * How a system call becomes a value, for the files that make them.
+ */
+
+#ifndef DGI_CALL_H
+#define DGI_CALL_H
+
+#include "core/plat.h"
+
+#include <errno.h>
+
+/* -errno, which becomes what it was. */
+static DGI_APART int
+dgi_call_failure(int saved_errno)
+{
+	int e = errno == EWOULDBLOCK ? EAGAIN : errno;
+
+	errno = saved_errno;
+	return -e;
+}
+
+/*
+ * The value of `call` into r, or -errno; again after EINTR.  errno is put back:
+ * a library that a signal handler may enter must not disturb it.
+ */
+#define CALL(r, call) do {						\
+	int saved_errno = errno;					\
+	do {								\
+		r = (call);						\
+	} while (r < 0 &&						\
+	    (r = dgi_call_failure(saved_errno)) == -EINTR);		\
+} while (0)
+
+#endif

@@ -75,15 +75,15 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/file.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \
 	${O}/core/peer.o ${O}/core/named.o \
 	${O}/core/option.o ${O}/core/mreq.o ${O}/core/mcast.o \
-	${O}/core/unix.o ${O}/core/stats.o ${O}/core/blocklist.o \
-	${O}/core/abort.o \
+	${O}/core/unix.o ${O}/core/path.o ${O}/core/stats.o \
+	${O}/core/blocklist.o ${O}/core/abort.o \
 	${O}/resolve/table.o ${O}/resolve/gai.o ${O}/resolve/worker.o \
 	${O}/resolve/lookup.o ${O}/resolve/resolve.o ${O}/resolve/byname.o
 
 TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush hold peer meta rights option mcast \
-	unix stats blocklist abort table gai worker lookup resolve byname \
+	unix path stats blocklist abort table gai worker lookup resolve byname \
 	faults rules input bsd model examples
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \

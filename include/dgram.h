@@ -375,6 +375,12 @@ typedef void	dgram_lookup_fn(struct dgram_socket *, uint64_t id,
 
 #define DGRAM_UNLIMITED	SIZE_MAX
 
+/* Of a file; (uid_t)-1 and (gid_t)-1: as it was made. */
+struct dgram_owner {
+	uid_t uid;
+	gid_t gid;
+};
+
 struct dgram_options {
 	enum dgram_type type;
 	bool reuse_addr, reuse_port, ipv6_only;
@@ -394,6 +400,14 @@ struct dgram_options {
 	bool reconnect;		/* DGRAM_UNIX: connects to the name of its peer
 			again when that has gone, while something waits for
 			it; what does is not lost.  Other types: -EINVAL */
+	/*
+	 * Of the file that a bind to a path makes, set before anybody can send
+	 * to it.  DGRAM_UNIX; -EINVAL: another type, bits beyond 0777, at the
+	 * bind a name without a file; -ENOTSUP: not on this system, at the bind.
+	 */
+	mode_t path_mode;	/* 0: 0777 less umask(2), which does not cut
+				   any other */
+	const struct dgram_owner *path_owner;	/* copied; NULL: as made */
 	int (*configure)(int fd, void *arg);	/* after socket(2), before
 			bind(2), inside the call that binds; < 0 fails it */
 	dgram_lookup_fn *lookup;	/* instead of getaddrinfo(3), for names;
@@ -447,12 +461,24 @@ int	dgram_last_error(const struct dgram_socket *, struct dgram_error *);
  * comes by completion, or as `error` if there is none.
  */
 int	dgram_bind_addr(struct dgram_socket *, const struct dgram_addr *);
-/* Never unlinks what lies there; close removes the path.  flags: 0. */
+
+#define DGRAM_UNLINK_STALE	0x1u	/* a socket that nobody has open makes
+					   room */
+
+/*
+ * Close removes the path if it is still this socket's.  What lies there is never
+ * unlinked but with DGRAM_UNLINK_STALE, which takes the file path.lock meanwhile:
+ * of several that start at once one succeeds, the others get -EADDRINUSE.
+ * A path that is too long for an address is reached through its directory, or
+ * -ENAMETOOLONG: not on this system, or its last part is too long.
+ * path NULL: an abstract name of the system's choice (Linux; -ENOTSUP).
+ */
 int	dgram_bind_path(struct dgram_socket *, const char *path,
 	    unsigned flags);
 /* Adopts as dgram_open_fd() does; the socket must have no descriptor. */
 int	dgram_bind_fd(struct dgram_socket *, int fd);
 int	dgram_connect_addr(struct dgram_socket *, const struct dgram_addr *);
+/* Long paths as above. */
 int	dgram_connect_path(struct dgram_socket *, const char *path);
 /*
  * What waits for the peer gets -ENOTCONN.  The local port is kept; where that

@@ -5,9 +5,15 @@
  * is the socket's own.
  */
 
+#include "between.h"
 #include "sockets.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <signal.h>
+#include <stdatomic.h>
 
 static bool
 exists(const char *path)
@@ -40,7 +46,7 @@ BACKEND_TEST(unix, path)
 	struct dgram_addr a, want;
 
 	peer_open(&p, l, DGRAM_UNIX, NULL);
-	CHECK(dgram_bind_path(p.s, path, 1), -EINVAL);
+	CHECK(dgram_bind_path(p.s, path, DGRAM_UNLINK_STALE << 1), -EINVAL);
 	CHECK(dgram_bind_path(p.s, path, UINT_MAX), -EINVAL);
 	CHECK(dgram_bind_path(p.s, "", 0), -EINVAL);
 	cr_assert(!exists(path));
@@ -231,14 +237,19 @@ BACKEND_TEST(unix, long_paths)
 		OK(dgram_close(q.s, NULL, NULL));
 		turns(l, 3);
 	}
+	/* No address has it; test_path.c has those that do without. */
 	snprintf(path, sizeof(path), "%s", path_of(room + 1));
 	peer_open(&p, l, DGRAM_UNIX, NULL);
-	CHECK(dgram_bind_path(p.s, path, 0), -ENAMETOOLONG);
-	CHECK(dgram_connect_path(p.s, path), -ENAMETOOLONG);
+	CHECK(dgram_addr_unix(&a, path), -ENAMETOOLONG);
 	CHECK(dgram_send_path(p.s, "x", 1, path, NULL, NULL), -ENAMETOOLONG);
+	if (!DGI_HAVE_LONG_PATH) {
+		CHECK(dgram_bind_path(p.s, path, 0), -ENAMETOOLONG);
+		CHECK(dgram_connect_path(p.s, path), -ENAMETOOLONG);
+	}
+	CHECK(dgram_fileno(p.s), -EBADF);
+	cr_assert(!exists(path));
 	path[room] = '\0';
 	cr_assert(!exists(path));
-	CHECK(dgram_fileno(p.s), -EBADF);
 	free_loop(l);
 }
 
@@ -359,3 +370,469 @@ BACKEND_TEST(unix, named_while_the_backend_is_full)
 	free_loop(l);
 	close(fd);
 }
+
+/* A name of the kernel's choice, of the form that unix(7) tells. */
+BACKEND_TEST(unix, autobind)
+{
+#if DGI_HAVE_ABSTRACT
+	static struct peer p, q;
+	struct dgram_options o = { .path_mode = 0600 };
+	struct dgram_owner owner = { (uid_t)-1, getegid() };
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_addr a, b;
+	char host[128];
+
+	peer_open(&p, l, DGRAM_UNIX, NULL);
+	peer_open(&q, l, DGRAM_UNIX, NULL);
+	OK(dgram_bind_path(p.s, NULL, 0));
+	CHECK(dgram_bind_path(p.s, NULL, 0), ALREADY_BOUND);
+	/* One that has sent, too. */
+	OK(dgram_address(p.s, &a));
+	OK(send_done(&q, 1, &a));
+	OK(dgram_bind_path(q.s, NULL, 0));
+	OK(dgram_address(q.s, &b));
+	cr_assert(dgram_addr_host(&a, host, sizeof(host)) == 6 &&
+	    strspn(host + 1, "0123456789abcdef") == 5, "%s", host);
+	cr_assert(!dgram_addr_equal(&a, &b));
+	OK(send_done(&q, 2, &a));
+	RUN_UNTIL(l, p.got == 2);
+	cr_assert(dgram_addr_equal(&p.from, &b));
+	OK(send_done(&p, 3, &p.from));
+	RUN_UNTIL(l, q.got == 1);
+	cr_assert(p.n[EV_LISTENING] == 1 && q.n[EV_LISTENING] == 1);
+	OK(dgram_close(p.s, NULL, NULL));
+	CHECK(dgram_bind_path(p.s, NULL, 0), NOT_RUNNING);
+	turns(l, 3);
+	/* Nothing there that could have a mode or an owner. */
+	peer_open(&p, l, DGRAM_UNIX, &o);
+	CHECK(dgram_bind_path(p.s, NULL, 0), -EINVAL);
+	CHECK(dgram_bind_addr(p.s, &b), -EINVAL);
+	o.path_mode = 0;
+	o.path_owner = &owner;
+	peer_open(&q, l, DGRAM_UNIX, &o);
+	CHECK(dgram_bind_path(q.s, NULL, 0), -EINVAL);
+	CHECK(dgram_bind_addr(q.s, &b), -EINVAL);
+	CHECK(dgram_fileno(p.s), -EBADF);
+	CHECK(dgram_fileno(q.s), -EBADF);
+	free_loop(l);
+#else
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+
+	peer_open(&p, l, DGRAM_UNIX, NULL);
+	CHECK(dgram_bind_path(p.s, NULL, 0), -ENOTSUP);
+	CHECK(dgram_fileno(p.s), -EBADF);
+	OK(dgram_bind_path(p.s, fresh_path(), 0));
+	CHECK(dgram_bind_path(p.s, NULL, 0), ALREADY_BOUND);
+	free_loop(l);
+#endif
+}
+
+/* ---- mode and owner ---- */
+
+#define NO_ID	12345		/* of a user and group that nobody has */
+
+BACKEND_TEST(unix, bad_mode)
+{
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_owner owner = { (uid_t)-1, (gid_t)-1 };
+	struct dgram_options o = { 0 };
+	struct dgram_socket *s = NULL;
+
+	EACH_TYPE(type) {
+		o.type = (enum dgram_type)type;
+		o.path_mode = 01000;
+		CHECK(dgram_open(l, &o, &s), -EINVAL);
+		o.path_mode = 04755;
+		CHECK(dgram_open(l, &o, &s), -EINVAL);
+		o.path_mode = (mode_t)-1;
+		CHECK(dgram_open(l, &o, &s), -EINVAL);
+		if (type == DGRAM_UNIX)
+			continue;
+		o.path_mode = 0777;
+		CHECK(dgram_open(l, &o, &s), -EINVAL);
+		o.path_mode = 0;
+		o.path_owner = &owner;
+		CHECK(dgram_open(l, &o, &s), -EINVAL);
+		o.path_owner = NULL;
+	}
+	cr_assert(s == NULL);
+	free_loop(l);
+}
+
+/* Nothing is made where the system cannot do it. */
+BACKEND_TEST(unix, mode_of_other_systems)
+{
+	static struct peer p;
+	struct dgram_options o = { .path_mode = 0600 };
+	struct dgram_owner owner = { geteuid(), (gid_t)-1 };
+	struct dgram_loop *l;
+	struct fault_os f;
+	const char *path = fresh_path();
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		o.path_mode = i % 2 == 0 ? 0600 : 0;
+		o.path_owner = i % 2 == 1 ? &owner : NULL;
+		fault_init(&f);
+		l = fault_loop(&f, backend, NULL);
+		if (i < 2)
+			fault_always(&f, FAULT_FCHMOD, -EINVAL);
+		else
+			fault_always(&f, FAULT_SET_MODE, -ENOTSUP);
+		peer_open(&p, l, DGRAM_UNIX, &o);
+		CHECK(dgram_bind_path(p.s, path, 0), -ENOTSUP);
+		CHECK(dgram_bind_path(p.s, path, DGRAM_UNLINK_STALE),
+		    -ENOTSUP);
+		CHECK(dgram_fileno(p.s), -EBADF);
+		cr_assert(!exists(path));
+		free_fault_loop(l, &f);
+	}
+}
+
+#if DGI_HAVE_PROC_FD
+
+static int
+no_fchmod(const struct dgi_os *os, int fd, mode_t mode)
+{
+	(void)os, (void)fd, (void)mode;
+	return 0;
+}
+
+/* A mode that was taken, and made no difference. */
+BACKEND_TEST(unix, mode_has_no_effect)
+{
+	static struct peer p;
+	struct dgram_options o = { .path_mode = 0600 };
+	struct dgi_os os = dgi_os_real;
+	struct dgram_loop_options lo = { .backend = backend };
+	struct dgram_loop *l;
+	const char *path = fresh_path();
+
+	os.fchmod = no_fchmod;
+	cr_assert_eq(dgi_loop_new(&lo, &os, NULL, &l), 0);
+	peer_open(&p, l, DGRAM_UNIX, &o);
+	CHECK(dgram_bind_path(p.s, path, 0), -ENOTSUP);
+	cr_assert(!exists(path));
+	free_loop(l);
+}
+
+/* Binds in all three ways, to a path that is short or long. */
+static int
+bind_way(struct dgram_socket *s, const char *path, int way)
+{
+	struct dgram_addr a;
+
+	if (way > 0)
+		return CALL(dgram_bind_path(s, path, way == 1 ? 0 :
+		    DGRAM_UNLINK_STALE));
+	OK(dgram_addr_unix(&a, path));
+	return CALL(dgram_bind_addr(s, &a));
+}
+
+static void
+check_mode(const char *backend, mode_t mask, mode_t mode,
+    const struct dgram_owner *owner)
+{
+	static struct peer p;
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_options o = { .path_mode = mode };
+	struct dgram_owner copy = { 0, 0 };
+	struct stat st;
+	char path[128];
+	int way, nameless;
+	mode_t old = umask(mask);
+
+	if (owner != NULL) {
+		copy = *owner;
+		o.path_owner = &copy;
+	}
+	for (way = 0; way < 6; way++) {
+		nameless = way / 3;
+		snprintf(path, sizeof(path), "%s", fresh_path());
+		copy = owner != NULL ? *owner : copy;
+		peer_open(&p, l, DGRAM_UNIX, &o);
+		/* Looked at when it was opened. */
+		copy.uid = copy.gid = 4711;
+		if (nameless)
+			(void)dgram_send_path(p.s, "x", 1, path, NULL, NULL);
+		cr_assert_eq(bind_way(p.s, path, way % 3), 0);
+		cr_assert_eq(lstat(path, &st), 0);
+		cr_assert_eq(st.st_mode & 07777, mode != 0 ? mode :
+		    0777 & ~mask, "%o", (unsigned)st.st_mode);
+		cr_assert_eq(st.st_uid, owner != NULL &&
+		    owner->uid != (uid_t)-1 ? owner->uid : geteuid());
+		cr_assert_eq(st.st_gid, owner != NULL &&
+		    owner->gid != (gid_t)-1 ? owner->gid : getegid());
+		OK(dgram_close(p.s, NULL, NULL));
+		cr_assert(!exists(path));
+		turns(l, 3);
+	}
+	cr_assert_eq(umask(old), mask);
+	free_loop(l);
+}
+
+/* A mode that umask(2) has cut, or that another thread's files get. */
+BACKEND_TEST(unix, mode)
+{
+	static const mode_t modes[] = { 0600, 0660, 0666, 0777, 0222, 0001 };
+	static const mode_t masks[] = { 0, 077, 0777, 022 };
+	size_t i, j;
+
+	for (i = 0; i < COUNT(masks); i++) {
+		for (j = 0; j < COUNT(modes); j++)
+			check_mode(backend, masks[i], modes[j], NULL);
+		check_mode(backend, masks[i], 0, NULL);
+	}
+}
+
+BACKEND_TEST(unix, owner)
+{
+	static const mode_t modes[] = { 0600, 0666, 0 };
+	struct dgram_owner owner = { geteuid(), getegid() };
+	struct dgram_owner none = { (uid_t)-1, (gid_t)-1 };
+	size_t i;
+	int way;
+
+	for (i = 0; i < COUNT(modes); i++) {
+		for (way = 0; way < 4; way++) {
+			if (geteuid() == 0)
+				owner.uid = owner.gid = NO_ID;
+			if ((way & 1) != 0)
+				owner.uid = (uid_t)-1;
+			if ((way & 2) != 0)
+				owner.gid = (gid_t)-1;
+			check_mode(backend, 022, modes[i], &owner);
+			owner.uid = geteuid();
+			owner.gid = getegid();
+		}
+		check_mode(backend, 077, modes[i], &none);
+	}
+}
+
+/* What is not allowed leaves nothing. */
+TEST(unix, owner_is_refused)
+{
+	struct dgram_owner owner = { 0, 0 };
+	struct dgram_options o = { .type = DGRAM_UNIX, .path_mode = 0600,
+	    .path_owner = &owner };
+	char dir[128];
+	struct dgram_socket *s;
+	struct dgram_loop *l;
+	int status;
+	pid_t pid;
+
+	snprintf(dir, sizeof(dir), "%s", test_tmpdir());
+	cr_assert_eq(chmod(dir, 0777), 0);
+	pid = test_fork();
+	if (pid == 0) {
+		/* Its way there may be closed to others. */
+		if (chdir(dir) < 0 || (geteuid() == 0 &&
+		    (setgid(NO_ID) < 0 || setuid(NO_ID) < 0)) ||
+		    dgram_loop_new(NULL, &l) < 0 || dgram_open(l, &o, &s) < 0)
+			_exit(1);
+		if (dgram_bind_path(s, "x", 0) != -EPERM || exists("x") ||
+		    dgram_bind_path(s, "x", DGRAM_UNLINK_STALE) != -EPERM ||
+		    exists("x") || exists("x.lock"))
+			_exit(2);
+		_exit(dgram_fileno(s) == -EBADF ? 0 : 3);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%x", (unsigned)status);
+}
+
+/* ---- at no moment another ---- */
+
+static char watched[128];
+static unsigned moments[8], nmoments;	/* modes, in order */
+static uid_t uids[8];
+
+/* Between two system calls. */
+static void
+look(void)
+{
+	struct stat st;
+	int saved_errno = errno;
+
+	if (lstat(watched, &st) == 0 && (nmoments == 0 ||
+	    moments[nmoments - 1] != (st.st_mode & 07777) ||
+	    uids[nmoments - 1] != st.st_uid)) {
+		MUST(nmoments < COUNT(moments), "%u", nmoments);
+		moments[nmoments] = st.st_mode & 07777;
+		uids[nmoments++] = st.st_uid;
+	}
+	errno = saved_errno;
+}
+
+BACKEND_TEST(unix, mode_step_by_step)
+{
+	static struct peer p;
+	struct dgram_owner owner = { geteuid() == 0 ? NO_ID : geteuid(),
+	    (gid_t)-1 };
+	struct dgram_options o = { .path_mode = 0620, .path_owner = &owner };
+	struct dgi_os os = between(look);
+	struct dgram_loop_options lo = { .backend = backend };
+	struct dgram_loop *l;
+	unsigned flags, n;
+
+	for (flags = 0; flags <= DGRAM_UNLINK_STALE; flags++) {
+		snprintf(watched, sizeof(watched), "%s", fresh_path());
+		nmoments = 0;
+		cr_assert_eq(dgi_loop_new(&lo, &os, NULL, &l), 0);
+		peer_open(&p, l, DGRAM_UNIX, &o);
+		OK(dgram_bind_path(p.s, watched, flags));
+		look();
+		n = geteuid() == 0 ? 3 : 2;
+		cr_assert_eq(nmoments, n);
+		cr_assert(moments[0] == 0 && uids[0] == geteuid());
+		cr_assert(moments[n - 2] == 0 && uids[n - 2] == owner.uid);
+		cr_assert(moments[n - 1] == 0620 && uids[n - 1] == owner.uid);
+		free_loop(l);
+	}
+}
+
+/* What another process sees, in memory that both have. */
+struct sight {
+	atomic_int ready, stop;
+	atomic_uint hidden, shown, wrong;
+	atomic_uint mode, uid;		/* what was wrong */
+};
+
+static void
+watch(struct sight *sight, const char *path, mode_t mode, uid_t uid)
+{
+	struct stat st;
+
+	atomic_store(&sight->ready, 1);
+	while (atomic_load(&sight->stop) == 0) {
+		if (lstat(path, &st) < 0)
+			continue;
+		if ((st.st_mode & 07777) == 0) {
+			atomic_fetch_add(&sight->hidden, 1);
+		} else if ((st.st_mode & 07777) == mode && st.st_uid == uid) {
+			atomic_fetch_add(&sight->shown, 1);
+		} else {
+			atomic_store(&sight->mode, st.st_mode);
+			atomic_store(&sight->uid, st.st_uid);
+			atomic_fetch_add(&sight->wrong, 1);
+		}
+	}
+}
+
+/* The kernel makes the file with a mode of ours, not first with another. */
+TEST(unix, mode_seen_from_outside)
+{
+	static struct peer p;
+	struct dgram_owner owner = { geteuid() == 0 ? NO_ID : geteuid(),
+	    (gid_t)-1 };
+	struct dgram_options o = { .path_mode = 0622, .path_owner = &owner };
+	struct dgram_loop *l = test_loop(NULL);
+	const char *path = fresh_path();
+	mode_t old = umask(0);
+	int64_t end = clock_ms() + 3000;
+	struct sight *sight;
+	int status, binds = 0;
+	pid_t pid;
+
+	sight = mmap(NULL, sizeof(*sight), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert(sight != MAP_FAILED);
+	pid = test_fork();
+	if (pid == 0) {
+		watch(sight, path, 0622, owner.uid);
+		_exit(0);
+	}
+	while (atomic_load(&sight->ready) == 0 && clock_ms() < end)
+		sched_yield();
+	/* Until both were seen, and often. */
+	while (clock_ms() < end && (binds < 2000 ||
+	    atomic_load(&sight->hidden) < 20 ||
+	    atomic_load(&sight->shown) < 20)) {
+		peer_open(&p, l, DGRAM_UNIX, &o);
+		OK(dgram_bind_path(p.s, path, binds % 2 == 0 ? 0 :
+		    DGRAM_UNLINK_STALE));
+		OK(dgram_close(p.s, NULL, NULL));
+		turn_wait(l, 0);
+		binds++;
+	}
+	atomic_store(&sight->stop, 1);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	umask(old);
+	cr_assert_eq(atomic_load(&sight->wrong), 0, "%o of %u",
+	    atomic_load(&sight->mode), atomic_load(&sight->uid));
+	cr_assert(atomic_load(&sight->shown) > 0);
+	munmap(sight, sizeof(*sight));
+	free_loop(l);
+}
+
+/* Without /proc: the umask is not told, and fchmodat2(2) is younger. */
+TEST(unix, mode_without_proc)
+{
+	struct dgram_options o = { .type = DGRAM_UNIX, .path_mode = 0620 };
+	struct dgram_owner owner = { NO_ID, NO_ID };
+	struct dgram_socket *s;
+	struct dgram_loop *l;
+	char dir[128], far[300];
+	struct stat st;
+	int status, r;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		cr_skip_test("chroot(2) is for root");
+	snprintf(dir, sizeof(dir), "%s", test_tmpdir());
+	pid = test_fork();
+	if (pid == 0) {
+		if (chroot(dir) < 0 || chdir("/") < 0 ||
+		    dgram_loop_new(NULL, &l) < 0 || dgram_open(l, &o, &s) < 0)
+			_exit(1);
+		r = dgram_bind_path(s, "x", 0);
+		if (r != 0 && r != -ENOTSUP)
+			_exit(2);
+		if (r == 0 && (lstat("x", &st) < 0 ||
+		    (st.st_mode & 07777) != 0620))
+			_exit(3);
+		if (r < 0 && exists("x"))
+			_exit(4);
+		o.path_mode = 0;
+		o.path_owner = &owner;
+		if (dgram_open(l, &o, &s) < 0 ||
+		    dgram_bind_path(s, "y", 0) != -ENOTSUP || exists("y"))
+			_exit(5);
+		o.path_owner = NULL;
+		memset(far, 'd', sizeof(far));
+		far[150] = '\0';
+		if (mkdir(far, 0700) < 0)
+			_exit(6);
+		strcpy(far + 150, "/x");
+		if (dgram_open(l, &o, &s) < 0 ||
+		    dgram_bind_path(s, far, 0) != -ENAMETOOLONG ||
+		    dgram_connect_path(s, far) != -ENAMETOOLONG ||
+		    exists(far))
+			_exit(7);
+		_exit(r == 0 ? 0 : 99);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
+		cr_skip_test("no fchmodat2 on this system");
+	cr_assert_eq(status, 0, "%x", (unsigned)status);
+}
+#else
+BACKEND_TEST(unix, mode)
+{
+	static struct peer p;
+	struct dgram_options o = { .path_mode = 0600 };
+	struct dgram_owner owner = { geteuid(), (gid_t)-1 };
+	struct dgram_loop *l = test_loop(backend);
+	const char *path = fresh_path();
+
+	peer_open(&p, l, DGRAM_UNIX, &o);
+	CHECK(dgram_bind_path(p.s, path, 0), -ENOTSUP);
+	CHECK(dgram_bind_path(p.s, path, DGRAM_UNLINK_STALE), -ENOTSUP);
+	o.path_mode = 0;
+	o.path_owner = &owner;
+	peer_open(&p, l, DGRAM_UNIX, &o);
+	CHECK(dgram_bind_path(p.s, path, 0), -ENOTSUP);
+	cr_assert(!exists(path));
+	free_loop(l);
+}
+#endif

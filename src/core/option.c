@@ -98,6 +98,10 @@ dgi_option_check(const struct dgram_options *o)
 	if (o->type == DGRAM_UNIX &&
 	    (o->reuse_addr || o->reuse_port || o->device != NULL))
 		return -ENOTSUP;
+	if ((o->path_mode & ~(mode_t)0777) != 0 ||
+	    ((o->path_mode != 0 || o->path_owner != NULL) &&
+	    (o->type == DGRAM_UDP4 || o->type == DGRAM_UDP6)))
+		return -EINVAL;
 	return 0;
 }
 

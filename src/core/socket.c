@@ -322,6 +322,10 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 		memcpy(s->device, o->device, strlen(o->device) + 1);
 	}
 	s->options.device = s->device;
+	if (o->path_owner != NULL) {
+		s->path_owner = *o->path_owner;
+		s->options.path_owner = &s->path_owner;
+	}
 	s->options.events = NULL;
 	if (o->max_fds == 0 && (o->want & DGRAM_FDS) != 0)
 		s->options.max_fds = FDS;

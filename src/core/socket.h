@@ -131,6 +131,7 @@ struct dgram_socket {
 	void *arg;
 	struct dgram_options options;	/* device and events are not valid */
 	char *device;			/* copy, or NULL */
+	struct dgram_owner path_owner;	/* copy, where options point */
 
 	/* recv.c */
 	unsigned rx_mode;		/* DGI_RX_* */
@@ -187,12 +188,24 @@ struct dgram_socket {
 	struct dgram_addr peer;		/* while connected */
 	dev_t path_dev;
 	ino_t path_ino;
+	char *long_path;		/* what local does not hold, or NULL */
+	size_t long_size;		/* of that piece of memory */
 	/* mcast.c; they go with the descriptor. */
 	struct dgi_membership *memberships;
 
 	struct dgram_error failure;	/* for dgram_last_error() */
 	struct dgram_addr failed_addr;
 	struct dgram_stats stats;	/* .waiting is not kept */
+};
+
+/*
+ * A way to a name, or to a peer: what is to be done to a descriptor that has been
+ * made and set up.
+ */
+struct dgi_way {
+	/* 0, or an error and then it has left nothing behind. */
+	int (*go)(struct dgram_socket *, struct dgi_way *);
+	bool named;			/* a bind: somebody can send to it */
 };
 
 /* ---- state.c ---- */
@@ -215,6 +228,13 @@ void	dgi_state_cancel_ops(struct dgram_socket *, int status);
  */
 int	dgi_state_bind(struct dgram_socket *, int (*prepare)(
 	    struct dgram_socket *, void *arg), void *arg);
+/* 0, or why it cannot be given a name. */
+int	dgi_state_check_name(const struct dgram_socket *);
+/* Gives it one that way; checked before. */
+int	dgi_state_name(struct dgram_socket *, struct dgi_way *);
+/* The same for a peer. */
+int	dgi_state_check_peer(const struct dgram_socket *);
+int	dgi_state_reach(struct dgram_socket *, struct dgi_way *);
 /* A bound socket, by an implicit bind if need be, or one that is binding. */
 static inline int
 dgi_state_ready_to_send(struct dgram_socket *s)
@@ -344,8 +364,21 @@ void	dgi_rights_take(struct dgram_socket *, struct msghdr *,
 
 /* ---- unix.c ---- */
 
-/* Remembers what bind(2) made at s->local, to remove just that. */
-void	dgi_unix_bound(struct dgram_socket *);
+/* A name for bind(2): the whole of it, or a base in a directory. */
+struct dgi_unix_name {
+	const char *path;		/* of the file; NULL: it makes none */
+	const struct sockaddr *sa;	/* NULL: base, in dir */
+	socklen_t len;
+	int dir;
+	const char *base;
+};
+
+/* Options that are about a file do not go with a name that makes none. */
+int	dgi_unix_check(const struct dgram_socket *, const struct dgram_addr *);
+/* bind(2), and what is to be done to the file: all of it, or nothing is left. */
+int	dgi_unix_bind(struct dgram_socket *, const struct dgi_unix_name *);
+int	dgi_unix_bind_addr(struct dgram_socket *, const struct dgram_addr *);
+/* Removes what that made, and just that; forgets the path. */
 void	dgi_unix_unlink(struct dgram_socket *);
 
 /* ---- stats.c ---- */

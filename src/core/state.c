@@ -131,45 +131,53 @@ bound(struct dgram_socket *s)
 	dgi_addr_trim(&s->local);
 }
 
-/* What is to be done to a descriptor before bind(2). */
-struct prepare {
-	int (*fn)(struct dgram_socket *, void *arg);
-	void *arg;
+/* To an address that was checked. */
+struct to_addr {
+	struct dgi_way way;
+	const struct dgram_addr *addr;
 };
 
-/*
- * The kernel's part of a bind; addr NULL: a descriptor without a name; prepare
- * NULL: nothing.
- */
 static int
-kernel_bind(struct dgram_socket *s, const struct dgram_addr *addr,
-    const struct prepare *prepare)
+bind_to(struct dgram_socket *s, struct dgi_way *w)
 {
+	const struct dgram_addr *a = DGI_CONTAINER(w, struct to_addr, way)->addr;
 	const struct dgi_os *os = s->loop->os;
-	bool created = s->fd < 0;
-	int r = 0, len = 0;
 
-	if (addr != NULL) {
-		len = dgi_addr_check(addr, s->family);
-		if (len < 0)
-			return len;
-	}
+	if (s->type == DGRAM_UNIX)
+		return dgi_unix_bind_addr(s, a);
+	return os->bind(os, s->fd, &a->u.sa,
+	    (socklen_t)dgi_addr_check(a, s->family));
+}
+
+static int
+check_name(const struct dgram_socket *s, const struct dgram_addr *addr)
+{
+	int r = dgi_addr_check(addr, s->family);
+
+	if (r > 0 && s->type == DGRAM_UNIX)
+		r = dgi_unix_check(s, addr);
+	return r < 0 ? r : 0;
+}
+
+/* The kernel's part of a bind. */
+static int
+kernel_bind(struct dgram_socket *s, struct dgi_way *w)
+{
+	bool created = s->fd < 0;
+	int r = 0;
+
 	if (created) {
 		r = dgi_socket_create(s);
 		if (r < 0)
 			return r;
 	}
-	if (prepare != NULL)
-		r = prepare->fn(s, prepare->arg);
-	if (r == 0 && addr != NULL)
+	if (w->named)
 		r = dgi_meta_set_creds(s, true);
-	if (r == 0 && addr != NULL)
-		r = os->bind(os, s->fd, &addr->u.sa, (socklen_t)len);
+	if (r == 0)
+		r = w->go(s, w);
 	if (r == 0) {
 		bound(s);
-		s->receives = addr != NULL;
-		if (s->receives && s->type == DGRAM_UNIX)
-			dgi_unix_bound(s);
+		s->receives = w->named;
 		/* One that had a descriptor is bound, and stays so. */
 		if (created)
 			r = dgi_socket_register(s);
@@ -225,56 +233,88 @@ settle_bind(struct dgram_socket *s, int status)
 }
 
 static int
-end_bind(struct dgram_socket *s, const struct dgram_addr *addr,
-    const struct prepare *prepare)
+end_bind(struct dgram_socket *s, struct dgi_way *w)
 {
 	int r;
 
-	r = kernel_bind(s, addr, prepare);
+	dgi_state_move(s, DGI_BIND);
+	r = kernel_bind(s, w);
 	if (s->state != DGI_CLOSED)
 		settle_bind(s, r);
+	return r;
+}
+
+/* Without a name so far: it may still get one, in any state. */
+static bool
+is_nameless(const struct dgram_socket *s)
+{
+	return dgi_state_can_send(s) && !s->receives;
+}
+
+int
+dgi_state_check_name(const struct dgram_socket *s)
+{
+	return is_nameless(s) ? 0 : dgi_state_check(s, DGI_BIND);
+}
+
+int
+dgi_state_name(struct dgram_socket *s, struct dgi_way *w)
+{
+	int r;
+
+	if (!is_nameless(s))
+		return end_bind(s, w);
+	r = kernel_bind(s, w);
+	if (r == 0) {
+		dgi_socket_changed(s);
+		dgi_socket_owe(s, DGI_OWES_LISTENING);
+	}
 	return r;
 }
 
 int
 dgram_bind_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 {
+	struct to_addr to = { { bind_to, true }, addr };
 	int r;
 
 	if (s == NULL || addr == NULL)
 		return -EINVAL;
-	/* Without a name so far: it may still get one, in any state. */
-	if (dgi_state_can_send(s) && !s->receives) {
-		r = kernel_bind(s, addr, NULL);
-		if (r == 0) {
-			dgi_socket_changed(s);
-			dgi_socket_owe(s, DGI_OWES_LISTENING);
-		}
+	r = dgi_state_check_name(s);
+	if (r == 0)
+		r = check_name(s, addr);
+	return r < 0 ? r : dgi_state_name(s, &to.way);
+}
+
+/* To no address in particular. */
+struct implicit {
+	struct dgi_way way;
+	int (*prepare)(struct dgram_socket *, void *arg);
+	void *arg;
+};
+
+static int
+bind_implicitly(struct dgram_socket *s, struct dgi_way *w)
+{
+	const struct implicit *i = DGI_CONTAINER(w, struct implicit, way);
+	struct dgram_addr any;
+	struct to_addr to = { { bind_to, true }, &any };
+	int r = i->prepare == NULL ? 0 : i->prepare(s, i->arg);
+
+	if (r < 0 || !w->named)
 		return r;
-	}
-	r = dgi_state_check(s, DGI_BIND);
-	if (r < 0)
-		return r;
-	r = dgi_addr_check(addr, s->family);
-	if (r < 0)
-		return r;
-	dgi_state_move(s, DGI_BIND);
-	return end_bind(s, addr, NULL);
+	dgi_addr_wildcard(&any, s->family);
+	return bind_to(s, &to.way);
 }
 
 int
 dgi_state_bind(struct dgram_socket *s, int (*prepare)(struct dgram_socket *,
     void *arg), void *arg)
 {
-	const struct prepare p = { .fn = prepare, .arg = arg };
-	const struct prepare *first = prepare == NULL ? NULL : &p;
-	struct dgram_addr any;
+	struct implicit i = { { bind_implicitly, s->type != DGRAM_UNIX },
+	    prepare, arg };
 
-	dgi_state_move(s, DGI_BIND);
-	if (s->type == DGRAM_UNIX)
-		return end_bind(s, NULL, first);
-	dgi_addr_wildcard(&any, s->family);
-	return end_bind(s, &any, first);
+	return end_bind(s, &i.way);
 }
 
 int
@@ -307,42 +347,50 @@ check_target(const struct dgram_socket *s, const struct dgram_addr *addr)
 }
 
 static int
-end_connect(struct dgram_socket *s, const struct dgram_addr *addr)
+connect_to(struct dgram_socket *s, struct dgi_way *w)
 {
+	const struct dgram_addr *a = DGI_CONTAINER(w, struct to_addr, way)->addr;
 	const struct dgi_os *os = s->loop->os;
 	int r;
 
-	r = check_target(s, addr);
+	r = check_target(s, a);
 	if (r > 0)
-		r = os->connect(os, s->fd, &addr->u.sa, (socklen_t)r);
+		r = os->connect(os, s->fd, &a->u.sa, (socklen_t)r);
+	if (r < 0)
+		return r;
+	s->peer = *a;
+	dgi_addr_trim(&s->peer);
+	return 0;
+}
+
+static int
+end_connect(struct dgram_socket *s, struct dgi_way *w)
+{
+	int r;
+
+	r = w->go(s, w);
 	dgi_state_move(s, r < 0 ? DGI_CONNECT_FAILED : DGI_CONNECT_DONE);
 	if (r < 0)
 		return r;
-	s->peer = *addr;
-	dgi_addr_trim(&s->peer);
 	dgi_socket_changed(s);
 	dgi_socket_owe(s, DGI_OWES_CONNECT);
 	return 0;
 }
 
 int
-dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
+dgi_state_check_peer(const struct dgram_socket *s)
 {
-	int r;
-
-	if (s == NULL || addr == NULL)
-		return -EINVAL;
 	/* A bind by name is under way: nothing to connect yet. */
 	if (s->state == DGI_BINDING)
 		return DGRAM_ERR_SOCKET_ALREADY_BOUND;
-	if (s->state != DGI_UNBOUND) {
-		r = dgi_state_check(s, DGI_CONNECT);
-		if (r < 0)
-			return r;
-	}
-	r = check_target(s, addr);
-	if (r < 0)
-		return r;
+	return s->state == DGI_UNBOUND ? 0 : dgi_state_check(s, DGI_CONNECT);
+}
+
+int
+dgi_state_reach(struct dgram_socket *s, struct dgi_way *w)
+{
+	int r;
+
 	r = dgi_state_ready_to_send(s);
 	if (r < 0)
 		return r;
@@ -353,19 +401,21 @@ dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 	if (r < 0)
 		return r;
 	dgi_state_move(s, DGI_CONNECT);
-	return end_connect(s, addr);
+	return end_connect(s, w);
 }
 
 int
-dgram_connect_path(struct dgram_socket *s, const char *path)
+dgram_connect_addr(struct dgram_socket *s, const struct dgram_addr *addr)
 {
-	struct dgram_addr a;
+	struct to_addr to = { { connect_to, false }, addr };
 	int r;
 
-	if (s == NULL)
+	if (s == NULL || addr == NULL)
 		return -EINVAL;
-	r = dgram_addr_unix(&a, path);
-	return r < 0 ? r : dgram_connect_addr(s, &a);
+	r = dgi_state_check_peer(s);
+	if (r == 0)
+		r = check_target(s, addr);
+	return r < 0 ? r : dgi_state_reach(s, &to.way);
 }
 
 #if DGI_HAVE_FORGETFUL_DISCONNECT
@@ -462,9 +512,13 @@ int
 dgi_socket_finish_bind(struct dgram_socket *s, struct dgi_op *op, int status,
     const struct dgram_addr *addr)
 {
+	struct to_addr to = { { bind_to, true }, addr };
+
 	dgi_list_remove(&op->link);
 	if (status == 0)
-		status = kernel_bind(s, addr, NULL);
+		status = check_name(s, addr);
+	if (status == 0)
+		status = kernel_bind(s, &to.way);
 	/* By configure(). */
 	if (s->state == DGI_CLOSED)
 		return -ECANCELED;
@@ -489,10 +543,12 @@ int
 dgi_socket_finish_connect(struct dgram_socket *s, struct dgi_op *op,
     int status, const struct dgram_addr *addr)
 {
+	struct to_addr to = { { connect_to, false }, addr };
+
 	if (status == 0) {
-		/* As in dgram_connect_addr(). */
+		/* As in dgi_state_reach(). */
 		dgi_queue_flush_now(s);
-		status = end_connect(s, addr);
+		status = end_connect(s, &to.way);
 	} else {
 		dgi_state_move(s, DGI_CONNECT_FAILED);
 	}

@@ -819,13 +819,17 @@ BACKEND_TEST(path, lock_is_something_else)
 static int swaps;
 static char swapped[140];
 
-/* The file vanishes when it has been opened, as if another had just ended. */
+/*
+ * The file vanishes when it has been opened, as if another had just ended; or
+ * one more has begun.
+ */
 static int
 swap_lock(const struct dgi_os *os, int fd)
 {
 	if (swaps > 0) {
-		swaps--;
 		unlink(swapped);
+		if (swaps-- % 2 == 0)
+			make_file(swapped, "");
 	}
 	return dgi_os_real.lock(os, fd);
 }
@@ -847,7 +851,7 @@ BACKEND_TEST(path, lock_vanishes)
 	swaps = 1000;
 	CHECK(dgram_bind_path(p.s, path, STALE), -EADDRINUSE);
 	cr_assert(swaps > 900 && !exists(path));
-	swaps = 3;
+	swaps = 4;
 	OK(dgram_bind_path(p.s, path, STALE));
 	cr_assert(swaps == 0 && !exists(swapped));
 	free_loop(l);

@@ -129,6 +129,12 @@ c_bind_path(struct dgram_socket *s)
 }
 
 static int
+c_bind_stale(struct dgram_socket *s)
+{
+	return CALL(dgram_bind_path(s, fresh_path(), DGRAM_UNLINK_STALE));
+}
+
+static int
 c_bind_fd(struct dgram_socket *s)
 {
 	int r = CALL(dgram_bind_fd(s, sc.spare));
@@ -952,11 +958,14 @@ static const struct row {
 	    TWO(ALREADY_BOUND), THREE(ALREADY_BOUND),
 	    { 0, TO_B, "L |" }, { 0, TO_C, "L |" }, NO(ALREADY_BOUND),
 	    ENDING(ALREADY_BOUND), DEAD(NOT_RUNNING)),
-	ROW(dgram_bind_path, c_bind_path, UNIX, 0,
-	    { 0, TO_B, "L |" }, NO(0), TWO(0), THREE(ALREADY_BOUND),
-	    { 0, TO_B, "L |" }, { 0, TO_C, "L |" }, NO(ALREADY_BOUND),
-	    ENDING(ALREADY_BOUND), DEAD(NOT_RUNNING)),
+#define BIND_PATH							\
+	{ 0, TO_B, "L |" }, NO(0), TWO(0), THREE(ALREADY_BOUND),	\
+	{ 0, TO_B, "L |" }, { 0, TO_C, "L |" }, NO(ALREADY_BOUND),	\
+	ENDING(ALREADY_BOUND), DEAD(NOT_RUNNING)
+	ROW(dgram_bind_path, c_bind_path, UNIX, 0, BIND_PATH),
+	ROW(dgram_bind_path, c_bind_stale, UNIX, 0, BIND_PATH),
 	ROW(dgram_bind_path, c_bind_path, INET, 0, BIND(NO(-EINVAL))),
+	ROW(dgram_bind_path, c_bind_stale, INET, 0, BIND(NO(-EINVAL))),
 	ROW(dgram_bind_fd, c_bind_fd, ANY, 0,
 	    { 0, TO_B, "L |" }, NO(-EBUSY),
 	    TWO(ALREADY_BOUND), THREE(ALREADY_BOUND), THREE(ALREADY_BOUND),

@@ -610,35 +610,57 @@ BACKEND_TEST(unix, owner)
 	}
 }
 
-/* What is not allowed leaves nothing. */
-TEST(unix, owner_is_refused)
+/*
+ * In a directory that everybody may write to, as somebody who may not give files
+ * away: 0, or the number of what went wrong.
+ */
+static int
+give_away(const char *dir, bool has_sent)
 {
 	struct dgram_owner owner = { 0, 0 };
 	struct dgram_options o = { .type = DGRAM_UNIX, .path_mode = 0600,
 	    .path_owner = &owner };
-	char dir[128];
 	struct dgram_socket *s;
 	struct dgram_loop *l;
-	int status;
+	int fd;
+
+	/* The way there may be closed to others. */
+	if (chdir(dir) < 0 || (geteuid() == 0 && (setgid(NO_ID) < 0 ||
+	    setuid(NO_ID) < 0)) || dgram_loop_new(NULL, &l) < 0 ||
+	    dgram_open(l, &o, &s) < 0)
+		return 1;
+	if (has_sent && dgram_send_path(s, "x", 1, "x", NULL, NULL) < 0)
+		return 2;
+	fd = dgram_fileno(s);
+	if (dgram_bind_path(s, "x", 0) != -EPERM || exists("x") ||
+	    dgram_bind_path(s, "x", DGRAM_UNLINK_STALE) != -EPERM ||
+	    exists("x") || exists("x.lock") || dgram_fileno(s) != fd)
+		return 3;
+	/* If it may, it goes: the descriptor has no name yet. */
+	s->path_owner.uid = geteuid();
+	s->path_owner.gid = getegid();
+	if (dgram_bind_path(s, "x", DGRAM_UNLINK_STALE) < 0 || !exists("x") ||
+	    exists("x.lock"))
+		return 4;
+	return dgram_loop_free(l) == 0 && !exists("x") ? 0 : 5;
+}
+
+/* What is not allowed leaves nothing behind. */
+TEST(unix, owner_is_refused)
+{
+	char dir[128];
+	int status, has_sent;
 	pid_t pid;
 
 	snprintf(dir, sizeof(dir), "%s", test_tmpdir());
 	cr_assert_eq(chmod(dir, 0777), 0);
-	pid = test_fork();
-	if (pid == 0) {
-		/* Its way there may be closed to others. */
-		if (chdir(dir) < 0 || (geteuid() == 0 &&
-		    (setgid(NO_ID) < 0 || setuid(NO_ID) < 0)) ||
-		    dgram_loop_new(NULL, &l) < 0 || dgram_open(l, &o, &s) < 0)
-			_exit(1);
-		if (dgram_bind_path(s, "x", 0) != -EPERM || exists("x") ||
-		    dgram_bind_path(s, "x", DGRAM_UNLINK_STALE) != -EPERM ||
-		    exists("x") || exists("x.lock"))
-			_exit(2);
-		_exit(dgram_fileno(s) == -EBADF ? 0 : 3);
+	for (has_sent = 0; has_sent < 2; has_sent++) {
+		pid = test_fork();
+		if (pid == 0)
+			_exit(give_away(dir, has_sent == 1));
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		cr_assert_eq(status, 0, "%x", (unsigned)status);
 	}
-	cr_assert_eq(waitpid(pid, &status, 0), pid);
-	cr_assert_eq(status, 0, "%x", (unsigned)status);
 }
 
 /* ---- at no moment another ---- */

@@ -84,24 +84,34 @@ dgi_unix_unlink(struct dgram_socket *s)
 	s->long_path = NULL;
 }
 
-/* Before bind(2): the file will have mode 0, and in the end *mode. */
+/* What the mode of the file is to be. */
 static int
-hide(struct dgram_socket *s, mode_t *mode)
+find_mode(const struct dgram_socket *s, mode_t *mode)
 {
 	const struct dgi_os *os = s->loop->os;
 	mode_t mask;
 	int r;
 
 	*mode = s->options.path_mode;
-	if (*mode == 0) {
-		r = os->get_umask(os, &mask);
-		if (r < 0)
-			return r;
-		*mode = 0777 & ~mask;
-	}
-	r = os->fchmod(os, s->fd, 0);
-	/* Most systems: a socket has no mode that a file could get. */
-	return r == -EINVAL || r == -EOPNOTSUPP ? -ENOTSUP : r;
+	if (*mode != 0)
+		return 0;
+	r = os->get_umask(os, &mask);
+	*mode = 0777 & ~mask;
+	return r;
+}
+
+static int
+call_bind(struct dgram_socket *s, const struct dgi_unix_name *n)
+{
+	const struct dgi_os *os = s->loop->os;
+	struct stat st;
+	int r;
+
+	r = n->sa != NULL ? os->bind(os, s->fd, n->sa, n->len) :
+	    os->bindat(os, n->dir, s->fd, n->base);
+	if (r == 0 && find(s, n->path, &st))
+		remember(s, &st);
+	return r;
 }
 
 /* Gives the file that fd names its owner and its mode. */
@@ -140,29 +150,61 @@ show(struct dgram_socket *s, const char *path, mode_t mode)
 	return r;
 }
 
-int
-dgi_unix_bind(struct dgram_socket *s, const struct dgi_unix_name *n)
+/* With a file of that mode, or none. */
+static int
+bind_exactly(struct dgram_socket *s, const struct dgi_unix_name *n,
+    mode_t mode)
 {
 	const struct dgi_os *os = s->loop->os;
-	bool exact = n->path != NULL && is_exact(s);
-	mode_t mode = 0;
-	struct stat st;
-	int r = 0;
+	int r;
 
-	if (exact)
-		r = hide(s, &mode);
-	if (r == 0)
-		r = n->sa != NULL ? os->bind(os, s->fd, n->sa, n->len) :
-		    os->bindat(os, n->dir, s->fd, n->base);
+	r = os->fchmod(os, s->fd, 0);
+	/* Most systems: a socket has no mode that a file could get. */
+	if (r < 0)
+		return r == -EINVAL || r == -EOPNOTSUPP ? -ENOTSUP : r;
+	r = call_bind(s, n);
 	if (r < 0)
 		return r;
-	if (find(s, n->path, &st))
-		remember(s, &st);
-	if (exact)
-		r = show(s, n->path, mode);
+	r = show(s, n->path, mode);
 	if (r < 0)
 		unlink_own(s, n->path);
 	return r;
+}
+
+/*
+ * What bind(2) has done to a descriptor that is to live on cannot be taken back:
+ * whether it can be followed up is tried with another one.
+ */
+static int
+rehearse(struct dgram_socket *s, const struct dgi_unix_name *n)
+{
+	const struct dgi_os *os = s->loop->os;
+	int fd = s->fd, r;
+
+	r = os->socket(os, AF_UNIX, SOCK_DGRAM, 0);
+	if (r < 0)
+		return r;
+	s->fd = r;
+	r = bind_exactly(s, n, 0);
+	unlink_own(s, n->path);
+	(void)os->close(os, s->fd);
+	s->fd = fd;
+	return r;
+}
+
+int
+dgi_unix_bind(struct dgram_socket *s, const struct dgi_unix_name *n)
+{
+	mode_t mode;
+	int r;
+
+	if (n->path == NULL || !is_exact(s))
+		return call_bind(s, n);
+	r = find_mode(s, &mode);
+	/* It has sent something so far. */
+	if (r == 0 && dgi_state_can_send(s))
+		r = rehearse(s, n);
+	return r < 0 ? r : bind_exactly(s, n, mode);
 }
 
 int

@@ -149,7 +149,8 @@ listen_path(char *path)
 
 	r = dgram_open(loop, &options, &s);
 	if (r == 0)
-		r = dgram_bind_path(s, path, 0);
+		/* Also if one that was killed has left its socket there. */
+		r = dgram_bind_path(s, path, DGRAM_UNLINK_STALE);
 	if (r < 0)
 		fprintf(stderr, "syslogd: %s: %s\n", path, dgram_strerror(r));
 	return r;

@@ -58,7 +58,8 @@ serve(struct dgram_socket *s, char **argv)
 {
 	int r;
 
-	r = dgram_bind_path(s, argv[2], 0);
+	/* Also if one that was killed has left its socket there. */
+	r = dgram_bind_path(s, argv[2], DGRAM_UNLINK_STALE);
 	if (r < 0)
 		return r;
 	printf("listening on %s\n", argv[2]);
@@ -97,7 +98,7 @@ ask(struct dgram_socket *s, int argc, char **argv)
 {
 	int i, r;
 
-	r = dgram_bind_path(s, argv[3], 0);
+	r = dgram_bind_path(s, argv[3], DGRAM_UNLINK_STALE);
 	for (i = 4; i < argc && r == 0; i++) {
 		/* argv stays: the text may be borrowed until on_sent. */
 		r = dgram_send_path(s, argv[i], strlen(argv[i]), argv[2],

@@ -6,11 +6,7 @@
  * server, and leave no process.
  */
 
-#include "sockets.h"
-
-#include <sys/wait.h>
-
-#include <signal.h>
+#include "program.h"
 
 #ifndef DGT_EXAMPLES
 
@@ -21,180 +17,49 @@ TEST(examples, all)
 
 #else
 
-#define PATIENCE	5000	/* ms */
-#define ENDED_WELL(status)	(WIFEXITED(status) && WEXITSTATUS(status) == 0)
-
-/* ---- a program ---- */
-
-struct program {
-	pid_t pid;
-	int out, alive;		/* at its end when no process has it any more */
-	char text[2048];	/* what it has printed */
-	size_t n;
-};
-
-/* What is to go if a test fails: groups of processes. */
-static pid_t started[8];
-static size_t nstarted;
+/* ---- a program of the examples ---- */
 
 /* The descriptor that the next program has besides 0, 1 and 2, and as which. */
 static int give = -1, give_as;
 
-#define HOLDS(cond, ...) do {						\
-	if (!(cond)) {							\
-		end_all();						\
-		cr_assert(false, __VA_ARGS__);				\
-	}								\
-} while (0)
-
 static void
-end_all(void)
+give_socket(void)
 {
-	while (nstarted > 0)
-		kill(-started[--nstarted], SIGKILL);
+	char pid[16];
+
+	if (give < 0)
+		return;
+	if (dup2(give, give_as) < 0)
+		_exit(126);
+	snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+	setenv("LISTEN_PID", give_as == 3 ? pid : "1", 1);
+	setenv("LISTEN_FDS", "1", 1);
 }
 
-static void
-execute(const char *const *argv, int out, int alive)
+static const char *
+example(const char *name)
 {
-	char path[512], pid[16];
-	const char *args[8];
-	size_t i;
+	static char path[512];
 
-	setpgid(0, 0);
-	alarm(TEST_LIMIT);
-	snprintf(path, sizeof(path), "%s/%s", DGT_EXAMPLES, argv[0]);
-	for (i = 0; argv[i] != NULL; i++)
-		args[i] = argv[i];
-	args[0] = path;
-	args[i] = NULL;
-	if (dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
-	    fcntl(alive, F_DUPFD, 20) < 0)
-		_exit(126);
-	if (give >= 0) {
-		if (dup2(give, give_as) < 0)
-			_exit(126);
-		snprintf(pid, sizeof(pid), "%ld", (long)getpid());
-		setenv("LISTEN_PID", give_as == 3 ? pid : "1", 1);
-		setenv("LISTEN_FDS", "1", 1);
-	}
-	execv(path, (char *const *)(uintptr_t)args);
-	_exit(127);
+	snprintf(path, sizeof(path), "%s/%s", DGT_EXAMPLES, name);
+	return path;
 }
 
 static void
 start(struct program *p, const char *const *argv)
 {
-	int out[2], alive[2];
+	const char *args[PROGRAM_ARGS];
+	size_t i;
 
-	memset(p, 0, sizeof(*p));
-	HOLDS(pipe(out) == 0 && pipe(alive) == 0, "%s", strerror(errno));
-	/* So that a program has them as its output only. */
-	fcntl(out[0], F_SETFD, FD_CLOEXEC);
-	fcntl(alive[0], F_SETFD, FD_CLOEXEC);
-	p->pid = fork();
-	HOLDS(p->pid >= 0, "%s", strerror(errno));
-	if (p->pid == 0)
-		execute(argv, out[1], alive[1]);
-	/* Whichever of the two comes first. */
-	setpgid(p->pid, p->pid);
-	started[nstarted++] = p->pid;
-	close(out[1]);
-	close(alive[1]);
-	p->out = out[0];
-	p->alive = alive[0];
+	for (i = 0; argv[i] != NULL; i++)
+		args[i] = argv[i];
+	args[0] = example(argv[0]);
+	args[i] = NULL;
+	program_child = give_socket;
+	program_start(p, args);
 }
 
 #define START(p, ...)	start(p, (const char *const[]){ __VA_ARGS__, NULL })
-
-static bool
-readable(int fd, int64_t end)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	int64_t left = end - clock_ms();
-
-	return poll(&pfd, 1, left > 0 ? (int)left : 0) == 1;
-}
-
-/* Reads on; `what` is what is missed if nothing comes. */
-static void
-read_more(struct program *p, const char *what, int64_t end)
-{
-	ssize_t r;
-
-	HOLDS(p->n < sizeof(p->text) - 1 && readable(p->out, end),
-	    "not \"%s\" but: %s", what, p->text);
-	r = read(p->out, p->text + p->n, sizeof(p->text) - 1 - p->n);
-	HOLDS(r > 0, "not \"%s\" at its end but: %s", what, p->text);
-	p->n += (size_t)r;
-}
-
-/* Waits until it has printed that; where it stands. */
-static const char *
-says(struct program *p, const char *text)
-{
-	int64_t end = clock_ms() + PATIENCE;
-
-	while (strstr(p->text, text) == NULL)
-		read_more(p, text, end);
-	return strstr(p->text, text);
-}
-
-/* The number behind that, once its line is there as a whole. */
-static int
-number_after(struct program *p, const char *text)
-{
-	const char *at = says(p, text) + strlen(text);
-	int64_t end = clock_ms() + PATIENCE;
-
-	while (strchr(at, '\n') == NULL)
-		read_more(p, "\\n", end);
-	return atoi(at);
-}
-
-/* Its status when it has ended, and all its children with it. */
-static int
-status_of(struct program *p)
-{
-	int64_t end = clock_ms() + PATIENCE;
-	int status = -1;
-	ssize_t r = 1;
-	char c;
-
-	HOLDS(readable(p->alive, end) && read(p->alive, &c, 1) == 0,
-	    "it does not end: %s", p->text);
-	HOLDS(waitpid(p->pid, &status, 0) == p->pid, "waitpid");
-	while (r > 0 && p->n < sizeof(p->text) - 1) {
-		r = read(p->out, p->text + p->n, sizeof(p->text) - 1 - p->n);
-		p->n += r > 0 ? (size_t)r : 0;
-	}
-	close(p->out);
-	close(p->alive);
-	return status;
-}
-
-static void
-ends_itself(struct program *p)
-{
-	int status = status_of(p);
-
-	HOLDS(ENDED_WELL(status), "status %#x: %s", (unsigned)status, p->text);
-}
-
-static void
-ends_on_sigterm(struct program *p)
-{
-	int64_t end = clock_ms() + PATIENCE;
-	int status;
-
-	HOLDS(waitpid(p->pid, &status, WNOHANG) == 0, "it has ended: %s",
-	    p->text);
-	/* Whoever ends it may say so again while it does. */
-	do {
-		kill(p->pid, SIGTERM);
-	} while (!readable(p->alive, clock_ms() + 1) && clock_ms() < end);
-	ends_itself(p);
-}
 
 /* ---- datagrams ---- */
 

@@ -175,4 +175,21 @@ ends_on_sigterm(struct program *p)
 	ends_itself(p);
 }
 
+static inline void
+write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	HOLDS(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0, "%s", path);
+}
+
+/* Skips the test unless it is there, and says that when it is asked. */
+#define NEED(tool, option, words) do {					\
+	static struct program probe_;					\
+	PROGRAM(&probe_, tool, option);					\
+	(void)status_of(&probe_);					\
+	if (strstr(probe_.text, words) == NULL)				\
+		cr_skip_test("there is no " tool);			\
+} while (0)
+
 #endif

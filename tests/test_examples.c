@@ -312,6 +312,11 @@ TEST(examples, unix_echo)
 
 	snprintf(path, sizeof(path), "%s/server", test_tmpdir());
 	snprintf(own, sizeof(own), "%s/client", test_tmpdir());
+	/* The first leaves its path behind. */
+	START(&server, "unix_echo", "server", path);
+	says(&server, "listening on ");
+	kill(server.pid, SIGKILL);
+	(void)status_of(&server);
 	START(&server, "unix_echo", "server", path);
 	says(&server, "listening on ");
 	START(&client, "unix_echo", "client", path, own, "one", "two");
@@ -474,13 +479,10 @@ TEST(examples, lookup)
 {
 	struct program server, p;
 	char path[96], line[64];
-	FILE *f;
 	int port;
 
 	snprintf(path, sizeof(path), "%s/table", test_tmpdir());
-	f = fopen(path, "w");
-	HOLDS(f != NULL && fputs("one.test 127.0.0.1\n", f) >= 0 &&
-	    fclose(f) == 0, "%s", path);
+	write_file(path, "one.test 127.0.0.1\n");
 	START(&server, "echo", "udp4", "0");
 	port = number_after(&server, "listening on port ");
 	START(&p, "lookup", path, text_of(port), "one.test");
@@ -521,6 +523,301 @@ TEST(examples, dnsforward)
 	ends_on_sigterm(&p);
 	close(up);
 	close(fd);
+}
+
+/* ---- unix sockets ---- */
+
+/* With descriptors, which are closed here. */
+static void
+tell_fds(int fd, const struct dgram_addr *to, const char *text, int *fds,
+    size_t n)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(4 * sizeof(int))];
+	} c;
+	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1,
+	    .msg_name = (void *)(uintptr_t)&to->u, .msg_namelen = to->len };
+	struct cmsghdr *p;
+
+	memset(&c, 0, sizeof(c));
+	h.msg_control = c.room;
+	h.msg_controllen = CMSG_SPACE(n * sizeof(int));
+	p = CMSG_FIRSTHDR(&h);
+	p->cmsg_level = SOL_SOCKET;
+	p->cmsg_type = SCM_RIGHTS;
+	p->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(p), fds, n * sizeof(int));
+	HOLDS(sendmsg(fd, &h, 0) == (ssize_t)strlen(text), "%s: %s", text,
+	    strerror(errno));
+	while (n > 0)
+		close(fds[--n]);
+}
+
+/* Nobody has the other end of that pipe any more; it is closed. */
+static void
+is_closed(int fd, const char *what)
+{
+	char c;
+
+	HOLDS(readable(fd, clock_ms() + PATIENCE) && read(fd, &c, 1) == 0,
+	    "still open: %s", what);
+	close(fd);
+}
+
+/* What the server prints before an assignment of that process. */
+static const char *
+line_of(pid_t pid, const char *text)
+{
+	static char line[160];
+
+	snprintf(line, sizeof(line), "pid %ld uid %lu gid %lu: %s\n",
+	    (long)pid, (unsigned long)getuid(), (unsigned long)getgid(), text);
+	return line;
+}
+
+static void
+need_credentials(void)
+{
+	if (!DGI_OS_LINUX)
+		cr_skip_test("credentials as Linux has them");
+}
+
+/* The client under the server: each line is from it, as the kernel says. */
+TEST(examples, notify)
+{
+	char path[96], name[128], text[32];
+	const char *where[2] = { path, name };
+	struct program p;
+	pid_t pid;
+	int i;
+
+	need_credentials();
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	snprintf(name, sizeof(name), "@%s", path);
+	setenv("WATCHDOG_USEC", "100000", 1);
+	for (i = 0; i < 2; i++) {
+		char client[512];
+
+		snprintf(client, sizeof(client), "%s", example("notify"));
+		START(&p, "notify_server", where[i], client, "all is well");
+		pid = number_after(&p, "MAINPID=");
+		HOLDS(pid > 1 && pid != p.pid, "%s", p.text);
+		says(&p, line_of(pid, "READY=1"));
+		snprintf(text, sizeof(text), "MAINPID=%ld", (long)pid);
+		says(&p, line_of(pid, text));
+		says(&p, line_of(pid, "STATUS=all is well"));
+		says(&p, line_of(pid, "WATCHDOG=1"));
+		ends_on_sigterm(&p);
+		says(&p, line_of(pid, "STOPPING=1"));
+		HOLDS(access(path, F_OK) < 0, "the path is left");
+	}
+}
+
+/* It has ended, and its parent has not asked yet. */
+static void
+becomes_zombie(pid_t pid)
+{
+	int64_t end = clock_ms() + PATIENCE;
+	char path[32], text[256] = "";
+	const char *state;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	do {
+		FILE *f = fopen(path, "r");
+
+		HOLDS(f != NULL && fgets(text, sizeof(text), f) != NULL,
+		    "%s", path);
+		fclose(f);
+		state = strrchr(text, ')');
+		HOLDS(state != NULL && clock_ms() < end, "%s", text);
+		poll(NULL, 0, 1);
+	} while (state[2] != 'Z');
+}
+
+/* The end of the command is known before what it has said is read. */
+TEST(examples, notify_last_words)
+{
+	char path[96], client[512];
+	struct program p;
+	pid_t pid;
+
+	need_credentials();
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	snprintf(client, sizeof(client), "%s", example("notify"));
+	START(&p, "notify_server", path, client);
+	pid = number_after(&p, "MAINPID=");
+	says(&p, "STATUS=up\n");
+	kill(p.pid, SIGSTOP);
+	kill(pid, SIGTERM);
+	becomes_zombie(pid);
+	kill(p.pid, SIGCONT);
+	ends_itself(&p);
+	HOLDS(strstr(p.text, line_of(pid, "STOPPING=1")) != NULL, "%s", p.text);
+}
+
+/* The path of the killed one is stale; the client finds who is there now. */
+TEST(examples, notify_again)
+{
+	struct program server, client;
+	char path[96];
+
+	need_credentials();
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	START(&server, "notify_server", path);
+	says(&server, "listening on ");
+	setenv("NOTIFY_SOCKET", path, 1);
+	setenv("WATCHDOG_USEC", "100000", 1);
+	START(&client, "notify");
+	says(&server, line_of(client.pid, "WATCHDOG=1"));
+	kill(server.pid, SIGKILL);
+	(void)status_of(&server);
+	HOLDS(access(path, F_OK) == 0, "nothing is stale");
+	START(&server, "notify_server", path);
+	says(&server, line_of(client.pid, "WATCHDOG=1"));
+	ends_on_sigterm(&client);
+	says(&server, line_of(client.pid, "STOPPING=1"));
+	ends_on_sigterm(&server);
+}
+
+TEST(examples, notify_nobody)
+{
+	struct program p;
+	char path[96];
+	int status;
+
+	unsetenv("NOTIFY_SOCKET");
+	START(&p, "notify");
+	ends_itself(&p);
+	HOLDS(strstr(p.text, "nobody to notify") != NULL, "%s", p.text);
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	setenv("NOTIFY_SOCKET", path, 1);
+	START(&p, "notify");
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1 &&
+	    strstr(p.text, path) != NULL, "%s", p.text);
+	setenv("NOTIFY_SOCKET", "vsock:1:2", 1);
+	START(&p, "notify");
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%s", p.text);
+}
+
+/* One that fires all the time, were it not for another process. */
+TEST(examples, notify_watchdog_of_another)
+{
+	char path[96], client[512];
+	struct program p;
+
+	need_credentials();
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	snprintf(client, sizeof(client), "%s", example("notify"));
+	setenv("WATCHDOG_USEC", "1", 1);
+	setenv("WATCHDOG_PID", "1", 1);
+	START(&p, "notify_server", path, client);
+	says(&p, "STATUS=up\n");
+	ends_on_sigterm(&p);
+	HOLDS(strstr(p.text, "STOPPING=1\n") != NULL &&
+	    strstr(p.text, "WATCHDOG") == NULL, "%s", p.text);
+}
+
+/* Whatever comes, its descriptors are closed, and a barrier is after the rest. */
+TEST(examples, notify_server)
+{
+	static char large[4097];
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0), fds[4], in[2], one[2];
+	struct dgram_addr to;
+	struct program p;
+	char path[96];
+
+	need_credentials();
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	START(&p, "notify_server", path);
+	says(&p, "listening on ");
+	OK(dgram_addr_unix(&to, path));
+	tell(fd, &to, "A=1\nB=\033x\n\nC=\\");
+	HOLDS(pipe(one) == 0, "pipe");
+	tell_fds(fd, &to, "BARRIER=1", &one[1], 1);
+	is_closed(one[0], "barrier");
+	/* It has been printed by now: nothing is waited for. */
+	fcntl(p.out, F_SETFL, O_NONBLOCK);
+	p.n += (size_t)read(p.out, p.text + p.n, sizeof(p.text) - 1 - p.n);
+	HOLDS(strstr(p.text, line_of(getpid(), "A=1")) != NULL, "%s", p.text);
+	HOLDS(strstr(p.text, line_of(getpid(), "B=\\x1bx")) != NULL, "%s",
+	    p.text);
+	HOLDS(strstr(p.text, line_of(getpid(), "C=\\x5c")) != NULL, "%s",
+	    p.text);
+	fcntl(p.out, F_SETFL, 0);
+
+	HOLDS(pipe(one) == 0 && pipe(in) == 0, "pipe");
+	fds[0] = one[1];
+	fds[1] = in[1];
+	tell_fds(fd, &to, "FDSTORE=1\nFDNAME=two", fds, 2);
+	is_closed(one[0], "the first to store");
+	is_closed(in[0], "the second to store");
+	says(&p, line_of(getpid(), "FDNAME=two"));
+	says(&p, ": 2 descriptors closed\n");
+
+	HOLDS(pipe(one) == 0 && pipe(in) == 0, "pipe");
+	/* Without a descriptor, or not alone. */
+	tell(fd, &to, "BARRIER=1");
+	says(&p, ": ignored, not a barrier\n");
+	tell_fds(fd, &to, "BARRIER=1\nX=1", &one[1], 1);
+	is_closed(one[0], "with another assignment");
+	tell_fds(fd, &to, "Y=1\nBARRIER=1", &in[1], 1);
+	is_closed(in[0], "behind another assignment");
+	memset(large, 'L', sizeof(large) - 1);
+	memcpy(large, "L=", 2);
+	HOLDS(sendto(fd, large, sizeof(large), 0, &to.u.sa, to.len) ==
+	    (ssize_t)sizeof(large), "%s", strerror(errno));
+	says(&p, "ignored, too long\n");
+	HOLDS(strstr(p.text, "X=1") == NULL && strstr(p.text, "Y=1") == NULL,
+	    "%s", p.text);
+	ends_on_sigterm(&p);
+	HOLDS(access(path, F_OK) < 0, "the path is left");
+	close(fd);
+}
+
+/* It waits until its barrier is closed, and fails if that is not soon. */
+TEST(examples, notify_server_of_systemd)
+{
+	struct program p;
+	char path[96];
+
+	need_credentials();
+	NEED("systemd-notify", "--version", "systemd");
+	snprintf(path, sizeof(path), "%s/notify", test_tmpdir());
+	START(&p, "notify_server", path, "systemd-notify", "--ready",
+	    "--status=all is well");
+	ends_itself(&p);
+	says(&p, ": READY=1\n");
+	says(&p, ": STATUS=all is well\n");
+	says(&p, ": BARRIER=1\n");
+}
+
+TEST(examples, pass_fd)
+{
+	char one[96], two[96], none[96], line[256];
+	struct program p;
+	int status;
+
+	snprintf(one, sizeof(one), "%s/one", test_tmpdir());
+	snprintf(two, sizeof(two), "%s/two\033", test_tmpdir());
+	snprintf(none, sizeof(none), "%s/none", test_tmpdir());
+	write_file(one, "first\nsecond\n");
+	write_file(two, "t\033xt");
+	START(&p, "pass_fd", one, "/dev/zero", two);
+	ends_itself(&p);
+	two[strlen(two) - 1] = '\0';
+	snprintf(line, sizeof(line), "%s: first\n/dev/zero: no file\n%s\\x1b: "
+	    "t\\x1bxt\n", one, two);
+	HOLDS(strcmp(p.text, line) == 0, "%s", p.text);
+	/* What cannot be opened is told, and the rest goes. */
+	START(&p, "pass_fd", none, one);
+	status = status_of(&p);
+	HOLDS(WIFEXITED(status) && WEXITSTATUS(status) == 1 &&
+	    strstr(p.text, ": first\n") != NULL &&
+	    strstr(p.text, "none: ") != NULL, "%s", p.text);
 }
 
 #endif

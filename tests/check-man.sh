@@ -3,8 +3,8 @@
 #
 # Shows that the manual and the header agree: each function of dgram.h stands in
 # the NAME and the SYNOPSIS of exactly one page of section 3, no page names a
-# function that is not in the header, references lead somewhere, and mandoc(1)
-# has nothing to say at its level "warning".
+# function that is not in the header, references lead somewhere, the code of the
+# pages compiles, and mandoc(1) has nothing to say at its level "warning".
 set -u
 
 bad=0
@@ -118,6 +118,25 @@ while read -r _ ref page; do
 		esac
 	} || fail "$page: refers to $ref, which does not exist"
 done < "$tmp/xr"
+
+# Blocks with a function in them, in their order.
+for page in $pages; do
+	awk '
+	/^\.Bd -literal/ { inside = 1; code = 0; text = ""; next }
+	/^\.Ed/ {
+		if (inside && code)
+			printf "%s", text
+		inside = 0
+	}
+	inside {
+		gsub(/\\e/, "\\")
+		text = text $0 "\n"
+		code = code || $0 == "{"
+	}' "$page" > "$tmp/code.c"
+	${CC:-cc} -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+	    -fsyntax-only -include dgram.h "$tmp/code.c" 2> "$tmp/log" ||
+		fail "does not compile: the code of $page: $(cat "$tmp/log")"
+done
 
 if command -v mandoc > /dev/null 2>&1; then
 	# shellcheck disable=SC2086

@@ -84,7 +84,7 @@ TESTS =	list heap mem os mmsg cmsg addr format err fake_kqueue poller kqueue \
 	arena loop timer watch wake threads embed fork socket state adopt \
 	access states recv send queue flush hold peer meta rights option mcast \
 	unix path stats blocklist abort table gai worker lookup resolve byname \
-	faults rules input bsd model examples
+	faults rules input bsd model examples tools
 # What Node does, row by row: tests/conformance/README.
 CONFORMANCE =	bind connect lifecycle option send behaviours messages \
 	share old iotjs
@@ -106,7 +106,7 @@ MINI_HELP =	${O}/mini/support.o ${O}/mini/fault_os.o \
 
 EXAMPLES =	echo unix_echo syslogd daemon dnsforward resolve lookup demo \
 	server multi_buffer connected broadcast syslog_send adopt workers \
-	abort multicast
+	abort multicast notify notify_server pass_fd
 EXAMPLE_BINS =	${EXAMPLES:%=${O}/examples/%}
 # The loop inside of others' loops, embed_ and the name that pkg-config knows.
 EMBEDS =	embed_libevent embed_libuv
@@ -241,7 +241,7 @@ check-static: ${O}/libdgram.a
 	    SIZE_LDFLAGS="${SIZE_LDFLAGS}" sh tests/check-static.sh ${O}
 
 check-man:
-	@sh tests/check-man.sh
+	@CC="${CC}" sh tests/check-man.sh
 
 check-cross:
 	@MAKE="${MAKE}" sh tests/check-cross.sh ${O}/cross

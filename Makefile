@@ -69,7 +69,8 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/file.o \
 	${O}/poll/poll.o \
 	${O}/core/loop.o ${O}/core/timer.o ${O}/core/watch.o ${O}/core/wake.o \
 	${O}/core/fork.o ${O}/core/arena.o \
-	${O}/core/socket.o ${O}/core/state.o ${O}/core/adopt.o \
+	${O}/core/socket.o ${O}/core/error.o ${O}/core/state.o \
+	${O}/core/adopt.o \
 	${O}/core/access.o ${O}/core/meta.o ${O}/core/rights.o \
 	${O}/core/recv.o ${O}/core/send.o ${O}/core/batch.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \

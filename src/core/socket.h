@@ -299,6 +299,8 @@ dgi_socket_owe(struct dgram_socket *s, unsigned what)
 void	dgi_socket_close(struct dgram_socket *);
 /* Closes a socket that is ending and for which nothing waits any more. */
 void	dgi_socket_check_end(struct dgram_socket *);
+/* ---- error.c ---- */
+
 /* The `error` event, at once: only from inside of a turn. */
 void	dgi_socket_error(struct dgram_socket *, int status, int kind,
 	    const char *syscall, const struct dgram_addr *);
@@ -308,6 +310,8 @@ void	dgi_socket_receive_error(struct dgram_socket *, int status);
 bool	dgi_socket_is_icmp(const struct dgram_socket *, int status);
 /* Empties the queue of such errors, so that it does not wake for ever. */
 void	dgi_socket_drain_errors(struct dgram_socket *);
+/* An error waits and nobody reads: takes it off the socket, and tells it. */
+void	dgi_socket_take_error(struct dgram_socket *);
 
 /* ---- adopt.c ---- */
 

@@ -1081,6 +1081,43 @@ BACKEND_TEST(path, long_exchange)
 }
 
 /* What cannot be reached; nothing has been made then. */
+/* A peer that is back at a long path, of which the address tells nothing. */
+BACKEND_TEST(path, long_reconnect)
+{
+#if DGI_HAVE_LONG_PATH
+	const struct dgram_options o = { .reconnect = true };
+	static struct peer p, q;
+	struct dgram_loop *l = test_loop(backend);
+	char path[PATH_MAX];
+	uint32_t round;
+
+	snprintf(path, sizeof(path), "%s", long_path(300, 20));
+	peer_open(&q, l, DGRAM_UNIX, &o);
+	for (round = 0; round < 3; round++) {
+		peer_open(&p, l, DGRAM_UNIX, NULL);
+		OK(dgram_bind_path(p.s, path, 0));
+		if (round == 0)
+			OK(dgram_connect_path(q.s, path));
+		RUN_UNTIL(l, q.n[EV_CONNECT] == (int)round + 1 &&
+		    q.n[EV_DONE] == (int)round && p.got == (round > 0));
+		cr_assert_eq(q.n[EV_ERROR], (int)round);
+		OK(dgram_close(p.s, NULL, NULL));
+		OK(send_done(&q, round, NULL));
+		turns(l, 3);
+	}
+	OK(dgram_disconnect(q.s));
+	/* By a name that is not long it is another peer. */
+	peer_open_bound(&p, l, DGRAM_UNIX, NULL);
+	OK(dgram_connect_addr(q.s, &p.addr));
+	OK(send_done(&q, 7, NULL));
+	RUN_UNTIL(l, p.got == 1);
+	free_loop(l);
+#else
+	(void)backend;
+	cr_skip_test("no long paths on this system");
+#endif
+}
+
 BACKEND_TEST(path, too_long)
 {
 	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path);

@@ -184,9 +184,8 @@ open_dir(const struct dgi_os *os, struct path *p)
 }
 
 static int
-connect_long(struct dgram_socket *s, struct dgi_way *w)
+connect_in_dir(struct dgram_socket *s, struct path *p)
 {
-	struct path *p = DGI_CONTAINER(w, struct path, way);
 	const struct dgi_os *os = s->loop->os;
 	int dir = open_dir(os, p), r;
 
@@ -194,8 +193,34 @@ connect_long(struct dgram_socket *s, struct dgi_way *w)
 		return dir;
 	r = os->connectat(os, dir, s->fd, p->name.base);
 	(void)os->close(os, dir);
+	return r;
+}
+
+/* dgram_options.reconnect. */
+static int
+connect_again(struct dgram_socket *s)
+{
+	struct path p = { .text = s->peer_path };
+
+	return connect_in_dir(s, &p);
+}
+
+static int
+connect_long(struct dgram_socket *s, struct dgi_way *w)
+{
+	struct path *p = DGI_CONTAINER(w, struct path, way);
+	const struct dgi_os *os = s->loop->os;
+	int r;
+
+	r = connect_in_dir(s, p);
 	if (r < 0)
 		return r;
+	if (s->options.reconnect) {
+		s->peer_path = p->text;
+		s->peer_size = p->size;
+		s->connect_again = connect_again;
+		p->text = NULL;
+	}
 	/* As it was bound: what was connected to means nothing any more. */
 	s->peer.len = sizeof(s->peer.u);
 	if (os->getpeername(os, s->fd, &s->peer.u.sa, &s->peer.len) < 0)

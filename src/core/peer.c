@@ -51,17 +51,19 @@ bool
 dgi_peer_connect(struct dgram_socket *s, int status)
 {
 	const struct dgi_os *os = s->loop->os;
+	int r;
 
 	if (!s->lost)
 		tell(s, status);
 	s->lost = true;
-	if (os->connect(os, s->fd, &s->peer.u.sa, s->peer.len) == 0) {
-		s->lost = false;
-		s->block = DGI_FREE;
-		dgi_socket_owe(s, DGI_OWES_CONNECT);
-		return true;
-	}
-	return false;
+	r = s->connect_again != NULL ? s->connect_again(s) :
+	    os->connect(os, s->fd, &s->peer.u.sa, s->peer.len);
+	if (r < 0)
+		return false;
+	s->lost = false;
+	s->block = DGI_FREE;
+	dgi_socket_owe(s, DGI_OWES_CONNECT);
+	return true;
 }
 
 bool
@@ -72,6 +74,16 @@ dgi_peer_lost(struct dgram_socket *s, int status)
 	if (!back)
 		dgi_queue_back_off(s, BACKOFF_MOST_MS);
 	return back;
+}
+
+void
+dgi_peer_forget(struct dgram_socket *s)
+{
+	s->lost = false;
+	s->connect_again = NULL;
+	if (s->peer_path != NULL)
+		dgi_mem_free(&s->loop->mem, s->peer_path, s->peer_size);
+	s->peer_path = NULL;
 }
 
 void

@@ -390,6 +390,8 @@ bool	dgi_peer_comes_back(const struct dgram_socket *);
 bool	dgi_peer_connect(struct dgram_socket *, int status);
 /* The same; unless it is back the queue waits for it. */
 bool	dgi_peer_lost(struct dgram_socket *, int status);
+/* There is to be no peer any more. */
+void	dgi_peer_forget(struct dgram_socket *);
 /* The first failure that nobody waits for is an `error`, others are counted. */
 void	dgi_peer_blame_once(struct dgram_socket *, struct dgi_req *);
 

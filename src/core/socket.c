@@ -286,6 +286,7 @@ free_socket(struct dgram_socket *s)
 	dgi_list_remove(&s->member.dirty);
 	dgi_list_remove(&s->member.all);
 	dgi_list_remove(&s->borrower);
+	dgi_peer_forget(s);
 	dgi_block_list_release(s->options.receive_block_list);
 	dgi_block_list_release(s->options.send_block_list);
 	if (s->device != NULL)

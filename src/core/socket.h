@@ -167,7 +167,11 @@ struct dgram_socket {
 	struct dgram_timer timer;	/* back-off, deadlines, recv_rests */
 	bool refused;			/* a drain will be owed */
 	int pending_error;		/* given to the head; it is tried again */
+	/* peer.c */
 	bool lost;			/* the peer has gone, and that was told */
+	char *peer_path;		/* that peer does not hold, or NULL */
+	size_t peer_size;		/* of that piece of memory */
+	int (*connect_again)(struct dgram_socket *);	/* NULL: to peer */
 	/* hold.c: lines of those whose receivers are full. */
 	struct dgi_holds *held_for;	/* NULL: none */
 	struct dgi_list lines, due;	/* not yet, and to be tried again */

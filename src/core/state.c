@@ -474,8 +474,8 @@ dgram_disconnect(struct dgram_socket *s)
 		s->block = DGI_FREE;
 		dgi_member_dirty(s->loop, &s->member);
 	}
-	s->lost = false;
 	s->backoff_ms = 0;
+	dgi_peer_forget(s);
 	s->peer.len = 0;
 	dgi_socket_changed(s);
 	return r;

@@ -460,6 +460,27 @@ BACKEND_TEST(unix, bad_mode)
 	free_loop(l);
 }
 
+/* What somebody else bound stays as it was made, and stays. */
+BACKEND_TEST(unix, mode_of_adopted)
+{
+	struct dgram_loop *l = test_loop(backend);
+	struct dgram_owner owner = { NO_ID, NO_ID };
+	struct dgram_options o = { .path_mode = 0611, .path_owner = &owner };
+	struct dgram_socket *s;
+	struct dgram_addr a;
+	struct stat before, st;
+	int fd;
+
+	fd = bare_socket(DGRAM_UNIX, &a);
+	cr_assert_eq(lstat(a.u.un.sun_path, &before), 0);
+	OK(dgram_open_fd(l, &o, fd, &s));
+	OK(dgram_close(s, NULL, NULL));
+	turns(l, 3);
+	cr_assert_eq(lstat(a.u.un.sun_path, &st), 0);
+	cr_assert(st.st_mode == before.st_mode && st.st_uid == before.st_uid);
+	free_loop(l);
+}
+
 /* Nothing is made where the system cannot do it. */
 BACKEND_TEST(unix, mode_of_other_systems)
 {

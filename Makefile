@@ -76,7 +76,7 @@ OBJS =	${O}/core/heap.o ${O}/core/mem.o ${O}/core/os.o ${O}/core/file.o \
 	${O}/core/queue.o ${O}/core/flush.o ${O}/core/hold.o \
 	${O}/core/peer.o ${O}/core/named.o \
 	${O}/core/option.o ${O}/core/mreq.o ${O}/core/mcast.o \
-	${O}/core/unix.o ${O}/core/path.o ${O}/core/stats.o \
+	${O}/core/unix.o ${O}/core/node.o ${O}/core/path.o ${O}/core/stats.o \
 	${O}/core/blocklist.o ${O}/core/abort.o \
 	${O}/resolve/table.o ${O}/resolve/gai.o ${O}/resolve/worker.o \
 	${O}/resolve/lookup.o ${O}/resolve/resolve.o ${O}/resolve/byname.o

@@ -14,13 +14,17 @@
 static void (*step)(void);
 
 #define BETWEEN(name, params, args)					\
+	AROUND(name, dgi_os_real.name, params, args)
+#define BETWEEN_FILE(name, params, args)				\
+	AROUND(name, dgi_file_##name, params, args)
+#define AROUND(name, real, params, args)				\
 	static inline int						\
 	b_##name params							\
 	{								\
 		int r_;							\
 									\
 		step();							\
-		r_ = (dgi_os_real.name) args;				\
+		r_ = real args;						\
 		step();							\
 		return r_;						\
 	}
@@ -35,19 +39,19 @@ BETWEEN(connect, (const struct dgi_os *os, int fd, const struct sockaddr *sa,
 BETWEEN(lstat, (const struct dgi_os *os, const char *path, struct stat *st),
     (os, path, st))
 BETWEEN(unlink, (const struct dgi_os *os, const char *path), (os, path))
-BETWEEN(fstat, (const struct dgi_os *os, int fd, struct stat *st),
+BETWEEN_FILE(fstat, (const struct dgi_os *os, int fd, struct stat *st),
     (os, fd, st))
-BETWEEN(lock, (const struct dgi_os *os, int fd), (os, fd))
-BETWEEN(fchmod, (const struct dgi_os *os, int fd, mode_t mode),
+BETWEEN_FILE(lock, (const struct dgi_os *os, int fd), (os, fd))
+BETWEEN_FILE(fchmod, (const struct dgi_os *os, int fd, mode_t mode),
     (os, fd, mode))
-BETWEEN(set_owner, (const struct dgi_os *os, int fd, uid_t uid, gid_t gid),
+BETWEEN_FILE(set_owner, (const struct dgi_os *os, int fd, uid_t uid, gid_t gid),
     (os, fd, uid, gid))
-BETWEEN(set_mode, (const struct dgi_os *os, int fd, mode_t mode),
+BETWEEN_FILE(set_mode, (const struct dgi_os *os, int fd, mode_t mode),
     (os, fd, mode))
-BETWEEN(get_umask, (const struct dgi_os *os, mode_t *mask), (os, mask))
-BETWEEN(bindat, (const struct dgi_os *os, int dir, int fd, const char *base),
+BETWEEN_FILE(get_umask, (const struct dgi_os *os, mode_t *mask), (os, mask))
+BETWEEN_FILE(bindat, (const struct dgi_os *os, int dir, int fd, const char *base),
     (os, dir, fd, base))
-BETWEEN(connectat, (const struct dgi_os *os, int dir, int fd,
+BETWEEN_FILE(connectat, (const struct dgi_os *os, int dir, int fd,
     const char *base), (os, dir, fd, base))
 
 /* None of them is a child's. */
@@ -57,7 +61,7 @@ b_open(const struct dgi_os *os, const char *path, enum dgi_open what)
 	int fd;
 
 	step();
-	fd = dgi_os_real.open(os, path, what);
+	fd = dgi_file_open(os, path, what);
 	MUST(fd < 0 || (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0, "%s", path);
 	step();
 	return fd;

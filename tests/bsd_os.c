@@ -312,7 +312,7 @@ bsd_sendmmsg(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
 int
 bsd_fchmod(const struct dgi_os *os, int fd, mode_t mode)
 {
-	return family(fd) != AF_UNSPEC ? -EINVAL : REAL.fchmod(os, fd, mode);
+	return family(fd) != AF_UNSPEC ? -EINVAL : dgi_file_fchmod(os, fd, mode);
 }
 
 /* ---- receiving ---- */

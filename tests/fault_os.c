@@ -96,7 +96,7 @@ f_dup(const struct dgi_os *os, int fd)
 {
 	int v = verdict(os, FAULT_DUP, fd);
 
-	return v < 0 ? v : dgi_os_real.dup(os, fd);
+	return v < 0 ? v : dgi_file_dup(os, fd);
 }
 
 static int
@@ -265,7 +265,7 @@ f_open(const struct dgi_os *os, const char *path, enum dgi_open what)
 {
 	int v = verdict(os, FAULT_OPEN, -1);
 
-	return v < 0 ? v : dgi_os_real.open(os, path, what);
+	return v < 0 ? v : dgi_file_open(os, path, what);
 }
 
 static int
@@ -273,7 +273,7 @@ f_fstat(const struct dgi_os *os, int fd, struct stat *st)
 {
 	int v = verdict(os, FAULT_FSTAT, fd);
 
-	return v < 0 ? v : dgi_os_real.fstat(os, fd, st);
+	return v < 0 ? v : dgi_file_fstat(os, fd, st);
 }
 
 static int
@@ -281,7 +281,7 @@ f_lock(const struct dgi_os *os, int fd)
 {
 	int v = verdict(os, FAULT_LOCK, fd);
 
-	return v < 0 ? v : dgi_os_real.lock(os, fd);
+	return v < 0 ? v : dgi_file_lock(os, fd);
 }
 
 static int
@@ -289,7 +289,7 @@ f_fchmod(const struct dgi_os *os, int fd, mode_t mode)
 {
 	int v = verdict(os, FAULT_FCHMOD, fd);
 
-	return v < 0 ? v : dgi_os_real.fchmod(os, fd, mode);
+	return v < 0 ? v : dgi_file_fchmod(os, fd, mode);
 }
 
 static int
@@ -297,7 +297,7 @@ f_set_owner(const struct dgi_os *os, int fd, uid_t uid, gid_t gid)
 {
 	int v = verdict(os, FAULT_SET_OWNER, fd);
 
-	return v < 0 ? v : dgi_os_real.set_owner(os, fd, uid, gid);
+	return v < 0 ? v : dgi_file_set_owner(os, fd, uid, gid);
 }
 
 static int
@@ -305,7 +305,7 @@ f_set_mode(const struct dgi_os *os, int fd, mode_t mode)
 {
 	int v = verdict(os, FAULT_SET_MODE, fd);
 
-	return v < 0 ? v : dgi_os_real.set_mode(os, fd, mode);
+	return v < 0 ? v : dgi_file_set_mode(os, fd, mode);
 }
 
 static int
@@ -313,7 +313,7 @@ f_get_umask(const struct dgi_os *os, mode_t *mask)
 {
 	int v = verdict(os, FAULT_GET_UMASK, -1);
 
-	return v < 0 ? v : dgi_os_real.get_umask(os, mask);
+	return v < 0 ? v : dgi_file_get_umask(os, mask);
 }
 
 static int
@@ -321,7 +321,7 @@ f_bindat(const struct dgi_os *os, int dir, int fd, const char *base)
 {
 	int v = verdict(os, FAULT_BINDAT, fd);
 
-	return v < 0 ? v : dgi_os_real.bindat(os, dir, fd, base);
+	return v < 0 ? v : dgi_file_bindat(os, dir, fd, base);
 }
 
 static int
@@ -329,7 +329,7 @@ f_connectat(const struct dgi_os *os, int dir, int fd, const char *base)
 {
 	int v = verdict(os, FAULT_CONNECTAT, fd);
 
-	return v < 0 ? v : dgi_os_real.connectat(os, dir, fd, base);
+	return v < 0 ? v : dgi_file_connectat(os, dir, fd, base);
 }
 
 static int

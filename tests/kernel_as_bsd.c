@@ -29,7 +29,6 @@ extern const struct dgi_os	dgi_os_real;
 const struct dgi_os dgi_os_real = {
 	.socket = bsd_socket,
 	.close = os_close,
-	.dup = os_dup,
 	.bind = os_bind,
 	.connect = bsd_connect,
 	.getsockname = bsd_getsockname,

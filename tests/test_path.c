@@ -836,7 +836,7 @@ swap_lock(const struct dgi_os *os, int fd)
 		if (swaps-- % 2 == 0)
 			make_file(swapped, "");
 	}
-	return dgi_os_real.lock(os, fd);
+	return dgi_file_lock(os, fd);
 }
 
 /* A lock on a file that is not there any more is none. */

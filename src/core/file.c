@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 
 /*
- * The entries of the table of system calls that are about files and directories.
+ * The entries of the table of system calls that are about files, directories and
+ * other descriptors than a socket's.
  */
 
 #include "core/plat.h"
@@ -71,6 +72,16 @@ dgi_file_open(const struct dgi_os *os, const char *path, enum dgi_open what)
 #endif
 	}
 	CALL(r, open(path, flags, 0600));
+	return r;
+}
+
+int
+dgi_file_dup(const struct dgi_os *os, int fd)
+{
+	int r;
+
+	(void)os;
+	CALL(r, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 	return r;
 }
 

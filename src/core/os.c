@@ -84,16 +84,6 @@ os_close(const struct dgi_os *os, int fd)
 }
 
 static int
-os_dup(const struct dgi_os *os, int fd)
-{
-	int r;
-
-	(void)os;
-	CALL(r, fcntl(fd, F_DUPFD_CLOEXEC, 0));
-	return r;
-}
-
-static int
 os_bind(const struct dgi_os *os, int fd, const struct sockaddr *sa,
     socklen_t len)
 {
@@ -372,7 +362,6 @@ os_event_clear(const struct dgi_os *os, int fd)
 const struct dgi_os dgi_os_real = {
 	.socket = os_socket,
 	.close = os_close,
-	.dup = os_dup,
 	.bind = os_bind,
 	.connect = os_connect,
 	.getsockname = os_getsockname,
@@ -389,15 +378,6 @@ const struct dgi_os dgi_os_real = {
 	.if_nametoindex = os_if_nametoindex,
 	.lstat = dgi_file_lstat,
 	.unlink = dgi_file_unlink,
-	.open = dgi_file_open,
-	.fstat = dgi_file_fstat,
-	.lock = dgi_file_lock,
-	.fchmod = dgi_file_fchmod,
-	.set_owner = dgi_file_set_owner,
-	.set_mode = dgi_file_set_mode,
-	.get_umask = dgi_file_get_umask,
-	.bindat = dgi_file_bindat,
-	.connectat = dgi_file_connectat,
 	.event_open = os_event_open,
 	.event_signal = os_event_signal,
 	.event_clear = os_event_clear,

@@ -56,7 +56,6 @@ struct dgi_os {
 	/* Non-blocking and close-on-exec. */
 	int (*socket)(const struct dgi_os *, int domain, int type, int proto);
 	int (*close)(const struct dgi_os *, int fd);
-	int (*dup)(const struct dgi_os *, int fd);	/* close-on-exec */
 	int (*bind)(const struct dgi_os *, int fd, const struct sockaddr *,
 	    socklen_t);
 	int (*connect)(const struct dgi_os *, int fd, const struct sockaddr *,
@@ -103,6 +102,13 @@ struct dgi_os {
 	/* Paths of AF_UNIX sockets. */
 	int (*lstat)(const struct dgi_os *, const char *path, struct stat *);
 	int (*unlink)(const struct dgi_os *, const char *path);
+
+	/*
+	 * Called by way of DGI_FILE(), for they may be NULL: then those of
+	 * file.c are meant, which a program that needs none of them is not
+	 * linked with.
+	 */
+	int (*dup)(const struct dgi_os *, int fd);	/* close-on-exec */
 	int (*open)(const struct dgi_os *, const char *path, enum dgi_open);
 	int (*fstat)(const struct dgi_os *, int fd, struct stat *);
 	/* flock(2), alone; -EAGAIN: somebody else has it. */
@@ -135,8 +141,12 @@ int	dgi_os_interfaces(const struct dgi_os *, dgi_interface_fn *, void *arg);
 
 /* ---- file.c ---- */
 
+#define DGI_FILE(os, name)						\
+	((os)->name != NULL ? (os)->name : dgi_file_##name)
+
 int	dgi_file_lstat(const struct dgi_os *, const char *path, struct stat *);
 int	dgi_file_unlink(const struct dgi_os *, const char *path);
+int	dgi_file_dup(const struct dgi_os *, int fd);
 int	dgi_file_open(const struct dgi_os *, const char *path, enum dgi_open);
 int	dgi_file_fstat(const struct dgi_os *, int fd, struct stat *);
 int	dgi_file_lock(const struct dgi_os *, int fd);

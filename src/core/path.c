@@ -51,7 +51,7 @@ check_lock(const struct dgi_os *os, int fd, const char *path)
 	struct stat st, now;
 	int r;
 
-	r = os->fstat(os, fd, &st);
+	r = DGI_FILE(os, fstat)(os, fd, &st);
 	if (r < 0)
 		return r;
 	/* Somebody's file, which would be removed. */
@@ -71,16 +71,16 @@ take_lock(const struct dgi_os *os, const char *path)
 	int fd, i, r;
 
 	for (i = 0; i < LOCK_TRIES; i++) {
-		fd = os->open(os, path, DGI_OPEN_NEW_LOCK);
+		fd = DGI_FILE(os, open)(os, path, DGI_OPEN_NEW_LOCK);
 		is_new = fd >= 0;
 		if (fd == -EEXIST) {
-			fd = os->open(os, path, DGI_OPEN_LOCK);
+			fd = DGI_FILE(os, open)(os, path, DGI_OPEN_LOCK);
 			if (fd == -ENOENT)
 				continue;
 		}
 		if (fd < 0)
 			return fd;
-		r = os->lock(os, fd);
+		r = DGI_FILE(os, lock)(os, fd);
 		if (r == 0)
 			r = check_lock(os, fd, path);
 		if (r == 0)
@@ -108,7 +108,7 @@ check_stale(struct dgram_socket *s, const struct dgi_unix_name *n,
 	if (fd < 0)
 		return fd;
 	r = n->sa != NULL ? os->connect(os, fd, n->sa, n->len) :
-	    os->connectat(os, n->dir, fd, n->base);
+	    DGI_FILE(os, connectat)(os, n->dir, fd, n->base);
 	(void)os->close(os, fd);
 	return r == -ECONNREFUSED ? 0 : -EADDRINUSE;
 }
@@ -120,13 +120,13 @@ bind_over(struct dgram_socket *s, const struct dgi_unix_name *n)
 	struct stat was, st;
 	int r, dead;
 
-	r = dgi_unix_bind(s, n);
+	r = dgi_node_bind(s, n);
 	if (r != -EADDRINUSE)
 		return r;
 	dead = check_stale(s, n, &was);
 	if (dead < 0)
 		return dead;
-	r = dgi_unix_bind(s, n);
+	r = dgi_node_bind(s, n);
 	if (r != -EADDRINUSE)
 		return r;
 	dead = check_stale(s, n, &st);
@@ -135,7 +135,7 @@ bind_over(struct dgram_socket *s, const struct dgi_unix_name *n)
 	if (st.st_dev != was.st_dev || st.st_ino != was.st_ino)
 		return -EADDRINUSE;
 	r = os->unlink(os, n->path);
-	return r < 0 && r != -ENOENT ? r : dgi_unix_bind(s, n);
+	return r < 0 && r != -ENOENT ? r : dgi_node_bind(s, n);
 }
 
 static int
@@ -176,7 +176,7 @@ open_dir(const struct dgi_os *os, struct path *p)
 		base--;
 	first = *base;
 	*base = '\0';
-	p->name.dir = os->open(os, base == p->text ? "." : p->text,
+	p->name.dir = DGI_FILE(os, open)(os, base == p->text ? "." : p->text,
 	    DGI_OPEN_DIR);
 	*base = first;
 	p->name.base = base;
@@ -191,7 +191,7 @@ connect_in_dir(struct dgram_socket *s, struct path *p)
 
 	if (dir < 0)
 		return dir;
-	r = os->connectat(os, dir, s->fd, p->name.base);
+	r = DGI_FILE(os, connectat)(os, dir, s->fd, p->name.base);
 	(void)os->close(os, dir);
 	return r;
 }
@@ -277,7 +277,7 @@ bind_path(struct dgram_socket *s, struct dgi_way *w)
 
 	if (is_long && open_dir(os, p) < 0)
 		return p->name.dir;
-	r = p->may_unlink ? bind_locked(s, p) : dgi_unix_bind(s, &p->name);
+	r = p->may_unlink ? bind_locked(s, p) : dgi_node_bind(s, &p->name);
 	if (!is_long)
 		return r;
 	(void)os->close(os, p->name.dir);
@@ -299,7 +299,7 @@ autobind(struct dgram_socket *s, struct dgi_way *w)
 	    .len = sizeof(sa.sa_family) };
 
 	(void)w;
-	return dgi_unix_bind(s, &n);
+	return dgi_node_bind(s, &n);
 }
 
 static int
@@ -310,8 +310,7 @@ bind_automatically(struct dgram_socket *s)
 
 	if (r < 0)
 		return r;
-	if (s->type != DGRAM_UNIX || s->options.path_mode != 0 ||
-	    s->options.path_owner != NULL)
+	if (s->type != DGRAM_UNIX || dgi_unix_is_exact(s))
 		return -EINVAL;
 	return DGI_HAVE_ABSTRACT ? dgi_state_name(s, &w) : -ENOTSUP;
 }
@@ -332,7 +331,7 @@ dgram_bind_path(struct dgram_socket *s, const char *path, unsigned flags)
 	r = check_path(s, path, &a);
 	if (r < 0)
 		return r;
-	if (a.len > 0 && flags == 0)
+	if (a.len > 0 && flags == 0 && !dgi_unix_is_exact(s))
 		return dgram_bind_addr(s, &a);
 	r = dgi_state_check_name(s);
 	if (r == 0 && s->type != DGRAM_UNIX)

@@ -103,7 +103,7 @@ dgi_rights_keep(struct dgram_socket *s, struct dgi_req *r, const int *fds,
 	if (v == NULL)
 		return -ENOMEM;
 	for (i = 0; i < n; i++) {
-		fd = os->dup(os, fds[i]);
+		fd = DGI_FILE(os, dup)(os, fds[i]);
 		if (fd < 0) {
 			close_all(s, v, i);
 			dgi_mem_put(&s->loop->mem, v, n * sizeof(*v));

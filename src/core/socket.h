@@ -381,13 +381,24 @@ struct dgi_unix_name {
 	const char *base;
 };
 
-/* Options that are about a file do not go with a name that makes none. */
-int	dgi_unix_check(const struct dgram_socket *, const struct dgram_addr *);
-/* bind(2), and what is to be done to the file: all of it, or nothing is left. */
-int	dgi_unix_bind(struct dgram_socket *, const struct dgi_unix_name *);
+/* Options say whose the file is to be, or of which mode: node.c. */
+static inline bool
+dgi_unix_is_exact(const struct dgram_socket *s)
+{
+	return s->options.path_mode != 0 || s->options.path_owner != NULL;
+}
 int	dgi_unix_bind_addr(struct dgram_socket *, const struct dgram_addr *);
-/* Removes what that made, and just that; forgets the path. */
+/* Remembers what lies there, or what that is, as what a bind made just now. */
+void	dgi_unix_bound(struct dgram_socket *, const char *path);
+void	dgi_unix_remember(struct dgram_socket *, const struct stat *);
+/* Removes that, and just that; the second forgets the path, too. */
+void	dgi_unix_unlink_own(struct dgram_socket *, const char *path);
 void	dgi_unix_unlink(struct dgram_socket *);
+
+/* ---- node.c ---- */
+
+/* bind(2), and what is to be done to the file: all of it, or nothing is left. */
+int	dgi_node_bind(struct dgram_socket *, const struct dgi_unix_name *);
 
 /* ---- stats.c ---- */
 

@@ -401,9 +401,9 @@ struct dgram_options {
 			again when that has gone, while something waits for
 			it; what does is not lost.  Other types: -EINVAL */
 	/*
-	 * Of the file that a bind to a path makes, set before anybody can send
+	 * Of the file that dgram_bind_path() makes, set before anybody can send
 	 * to it.  DGRAM_UNIX; -EINVAL: another type, bits beyond 0777, at the
-	 * bind a name without a file; -ENOTSUP: not on this system, at the bind.
+	 * bind any other name; -ENOTSUP: not on this system, at the bind.
 	 */
 	mode_t path_mode;	/* 0: 0777 less umask(2), which does not cut
 				   any other */

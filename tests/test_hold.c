@@ -582,8 +582,8 @@ BACKEND_TEST(hold, shares)
 	RUN_UNTIL(sc.l, dgram_get_send_queue_count(sc.p.s) == 0);
 	cr_assert_eq(drain_in_order(sc.fd, n + 2), n + 10);
 	cr_assert_eq(drain_in_order(fds[0], 2), 3);
-	cr_assert_eq(sc.p.s->silent, 0);
-	cr_assert_eq(sc.p.s->specials, 0);
+	cr_assert_eq(sc.p.s->line.silent, 0);
+	cr_assert_eq(sc.p.s->line.specials, 0);
 	close_others(1);
 	leave();
 }

@@ -140,6 +140,7 @@ BACKEND_TEST(peer, back_already)
 	d.iov = &iov;
 	CHECK(dgram_try_send(sc.p.s, &d, 1), 1);
 	cr_assert_eq(bare_recv(sc.fd), 5);
+	turns(sc.l, 2);
 	peer_goes();
 	iov.iov_base = number(6);
 	cr_assert(CALL(dgram_try_send(sc.p.s, &d, 1)) < 0);

@@ -43,8 +43,8 @@ static void
 count_sent(struct dgram_socket *s, int k, size_t bytes)
 {
 	/* ENOBUFS is over; if it comes again, the head has its second. */
-	if (s->queue.head != NULL)
-		s->queue.head->refused_at = 0;
+	if (s->line.queue.head != NULL)
+		s->line.queue.head->refused_at = 0;
 	s->stats.sent += (unsigned)k;
 	s->stats.sent_bytes += bytes;
 	/* The peer may be waited for meanwhile. */
@@ -127,7 +127,7 @@ static unsigned
 fill_common(struct dgram_socket *s, unsigned n)
 {
 	struct dgi_arena *a = &s->loop->arena;
-	const struct dgi_req *r = s->queue.head;
+	const struct dgi_req *r = s->line.queue.head;
 	struct dgi_mmsg *m = a->tx, *ready, *end = m + n;
 
 	if (a->tx_len != s->common_len) {
@@ -149,8 +149,8 @@ static unsigned
 fill_ones(struct dgram_socket *s, unsigned most)
 {
 	struct dgi_mmsg *m = s->loop->arena.tx;
-	const struct dgi_req *r = s->queue.head;
-	unsigned n = s->queued < most ? (unsigned)s->queued : most;
+	const struct dgi_req *r = s->line.queue.head;
+	unsigned n = s->line.queued < most ? (unsigned)s->line.queued : most;
 	const struct dgi_mmsg *end = m + n;
 
 	/* Bound and not connected: each has an address. */
@@ -185,7 +185,7 @@ fill(struct dgram_socket *s, unsigned most)
 	size_t left;
 
 	s->loop->arena.tx_common = 0;
-	for (r = s->queue.head; r != NULL && n < most; r = r->next) {
+	for (r = s->line.queue.head; r != NULL && n < most; r = r->next) {
 		if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 			if (dgi_queue_is_late(s, r->deadline) ||
 			    (list != NULL && list->stops(s, r)))
@@ -320,7 +320,7 @@ static bool
 full(struct dgram_socket *s, int status)
 {
 	bool is_held = s->type == DGRAM_UNIX &&
-	    (status == -ENOBUFS || !is_to_peer(s->queue.head));
+	    (status == -ENOBUFS || !is_to_peer(s->line.queue.head));
 
 	if (is_held && dgi_hold_head(s))
 		return s->serving == NULL;
@@ -341,7 +341,7 @@ full(struct dgram_socket *s, int status)
 static bool
 may_wait(struct dgram_socket *s)
 {
-	struct dgi_req *r = s->queue.head;
+	struct dgi_req *r = s->line.queue.head;
 
 	if (s->type == DGRAM_UNIX)
 		return true;
@@ -367,11 +367,11 @@ refused(struct dgram_socket *s, int status)
 		dgram_loop_update(s->loop);
 	if (status == -EAGAIN || (status == -ENOBUFS && may_wait(s)))
 		return full(s, status);
-	if (s->type == DGRAM_UNIX && is_to_peer(s->queue.head) &&
+	if (s->type == DGRAM_UNIX && is_to_peer(s->line.queue.head) &&
 	    dgi_peer_is_gone(status)) {
 		if (dgi_peer_comes_back(s))
 			return dgi_peer_lost(s, status);
-		dgi_peer_blame_once(s, s->queue.head);
+		dgi_peer_blame_once(s, s->line.queue.head);
 	}
 	if (before == 0 && dgi_socket_is_icmp(s, status)) {
 		dgi_socket_drain_errors(s);
@@ -429,22 +429,22 @@ dgi_queue_send(struct dgram_socket *s, size_t most)
 	bool plain;
 	int k;
 
-	while (s->queue.head != NULL && most > 0) {
+	while (s->line.queue.head != NULL && most > 0) {
 		n = most < l->batch ? (unsigned)most : l->batch;
 		if (s->held_for != NULL && s->serving == NULL) {
 			n = dgi_hold_sift(s, n);
-			if (n == 0 && s->queue.head != NULL)
+			if (n == 0 && s->line.queue.head != NULL)
 				dgi_queue_back_off(s, BACKOFF_MOST_MS);
 			if (n == 0)
 				break;
 		}
-		plain = s->specials == 0 && s->deadlines == 0 &&
+		plain = s->line.specials == 0 && s->deadlines == 0 &&
 		    s->options.send_block_list == NULL;
 		n = plain ? fill_ones(s, n) : fill(s, n);
 		if (n == 0) {
 			dgi_queue_tell_pending(s);
 			dgi_queue_fail_head(s, why_not(s,
-			    dgi_req_deadline(s->queue.head)));
+			    dgi_req_deadline(s->line.queue.head)));
 			most--;
 			continue;
 		}
@@ -466,7 +466,7 @@ dgi_queue_send(struct dgram_socket *s, size_t most)
 static inline bool
 has_work(const struct dgram_socket *s)
 {
-	return (s->queue.head != NULL && s->block == DGI_FREE) ||
+	return (s->line.queue.head != NULL && s->block == DGI_FREE) ||
 	    !dgi_list_empty(&s->due);
 }
 

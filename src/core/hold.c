@@ -42,9 +42,7 @@ struct dgi_hold {
 	unsigned backoff_ms;
 	bool full;			/* it was, at the last look */
 	bool some_went;			/* since it was put off */
-	/* What the socket has of its queue, of the line. */
-	struct dgi_reqs queue;
-	size_t queued, silent, specials;
+	struct dgi_line line;
 };
 
 struct dgi_holds {
@@ -121,36 +119,33 @@ static struct dgi_hold *
 make(struct dgram_socket *s)
 {
 	struct dgi_mem *m = &s->loop->mem;
+	struct dgi_holds *all = s->held_for;
 	struct dgi_hold *h, **first;
 
-	if (s->held_for == NULL) {
-		s->held_for = dgi_mem_get(m, sizeof(*s->held_for));
-		if (s->held_for == NULL)
-			return NULL;
-		memset(s->held_for, 0, sizeof(*s->held_for));
-	}
 	h = dgi_mem_get(m, sizeof(*h));
-	if (h == NULL) {
-		if (s->held_for->n == 0)
-			goto none;
+	if (h == NULL)
 		return NULL;
+	if (all == NULL) {
+		all = dgi_mem_get(m, sizeof(*all));
+		if (all == NULL) {
+			dgi_mem_put(m, h, sizeof(*h));
+			return NULL;
+		}
+		memset(all, 0, sizeof(*all));
+		s->held_for = all;
 	}
 	memset(h, 0, sizeof(*h));
 	h->s = s;
-	name_of(s, s->queue.head, &h->name);
-	dgi_reqs_init(&h->queue);
+	name_of(s, s->line.queue.head, &h->name);
+	dgi_reqs_init(&h->line.queue);
 	dgram_timer_init(&h->timer, s->loop, on_due, h);
 	dgram_timer_unref(&h->timer);
 	dgi_list_append(&s->lines, &h->link);
 	first = bucket(s, &h->name);
 	h->next = *first;
 	*first = h;
-	s->held_for->n++;
+	all->n++;
 	return h;
-none:
-	dgi_mem_put(m, s->held_for, sizeof(*s->held_for));
-	s->held_for = NULL;
-	return NULL;
 }
 
 static void
@@ -201,31 +196,23 @@ put_off(struct dgram_socket *s, struct dgi_hold *h)
 /* ---- lines in the place of the queue ---- */
 
 static void
-swap_size(size_t *a, size_t *b)
-{
-	size_t t = *a;
-
-	*a = *b;
-	*b = t;
-}
-
-static void
 swap(struct dgram_socket *s, struct dgi_hold *h)
 {
-	struct dgi_reqs t;
+	struct dgi_line other = h->line;
 
-	dgi_reqs_take(&t, &s->queue);
-	dgi_reqs_take(&s->queue, &h->queue);
-	dgi_reqs_take(&h->queue, &t);
-	swap_size(&s->queued, &h->queued);
-	swap_size(&s->silent, &h->silent);
-	swap_size(&s->specials, &h->specials);
+	h->line = s->line;
+	s->line = other;
+	/* Of an empty one the tail is its own head. */
+	if (h->line.queue.head == NULL)
+		dgi_reqs_init(&h->line.queue);
+	if (s->line.queue.head == NULL)
+		dgi_reqs_init(&s->line.queue);
 }
 
 static void
 enter(struct dgram_socket *s, struct dgi_hold *h)
 {
-	s->held -= h->queued;
+	s->held -= h->line.queued;
 	swap(s, h);
 	s->serving = h;
 	h->full = false;
@@ -239,8 +226,8 @@ leave(struct dgram_socket *s)
 
 	swap(s, h);
 	s->serving = NULL;
-	s->held += h->queued;
-	if (h->queue.head != NULL)
+	s->held += h->line.queued;
+	if (h->line.queue.head != NULL)
 		return true;
 	drop(s, h);
 	return false;
@@ -282,9 +269,9 @@ unlink_at(struct dgram_socket *s, struct dgi_req **at)
 
 	*at = r->next;
 	if (r->next == NULL)
-		s->queue.tail = at;
-	s->silent -= dgi_req_is_silent(r);
-	s->specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
+		s->line.queue.tail = at;
+	s->line.silent -= dgi_req_is_silent(r);
+	s->line.specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
 }
 
 /*
@@ -306,7 +293,7 @@ take_apart(struct dgram_socket *s, struct dgi_req **at, unsigned n)
 		p->u.batch.n = 1;
 		p->u.batch.pos = p->u.batch.went = p->u.batch.parts = 0;
 		r->u.batch.parts++;
-		s->specials++;
+		s->line.specials++;
 		p->next = r;
 		*at = p;
 		at = &p->next;
@@ -330,11 +317,11 @@ move(struct dgram_socket *s, struct dgi_req **at, struct dgi_hold *h)
 	struct dgi_req *r = *at;
 
 	unlink_at(s, at);
-	s->queued--;
-	dgi_reqs_append(&h->queue, r);
-	h->silent += dgi_req_is_silent(r);
-	h->specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
-	h->queued++;
+	s->line.queued--;
+	dgi_reqs_append(&h->line.queue, r);
+	h->line.silent += dgi_req_is_silent(r);
+	h->line.specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
+	h->line.queued++;
 	s->held++;
 }
 
@@ -347,12 +334,12 @@ dgi_hold_head(struct dgram_socket *s)
 		s->serving->full = true;
 		return true;
 	}
-	if (is_array(s->queue.head) && !take_apart(s, &s->queue.head, 1))
+	if (is_array(s->line.queue.head) && !take_apart(s, &s->line.queue.head, 1))
 		return false;
 	h = make(s);
 	if (h == NULL)
 		return false;
-	move(s, &s->queue.head, h);
+	move(s, &s->line.queue.head, h);
 	put_off(s, h);
 	return true;
 }
@@ -360,7 +347,7 @@ dgi_hold_head(struct dgram_socket *s)
 unsigned
 dgi_hold_sift(struct dgram_socket *s, unsigned most)
 {
-	struct dgi_req **at = &s->queue.head, *r;
+	struct dgi_req **at = &s->line.queue.head, *r;
 	struct dgi_hold *h;
 	unsigned n = 0;
 

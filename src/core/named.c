@@ -188,6 +188,17 @@ tell_connect(struct dgram_socket *s)
 		s->events.connect(s, s->arg);
 }
 
+/* In front of the `connect` that tells that it is back. */
+static void
+tell_lost(struct dgram_socket *s)
+{
+	if ((s->owes & DGI_OWES_LOST) == 0)
+		return;
+	s->owes &= ~DGI_OWES_LOST;
+	dgi_socket_error(s, s->lost_status, DGRAM_IN_CONNECT, "connect",
+	    &s->peer);
+}
+
 /* An event comes in front of the completion of what caused it. */
 void
 dgi_step_tell_all(struct dgram_socket *s)
@@ -196,6 +207,7 @@ dgi_step_tell_all(struct dgram_socket *s)
 
 	s->owes &= ~DGI_OWES_STEP;
 	dgi_reqs_init(&s->steps);
+	tell_lost(s);
 	for (; r != NULL; r = after) {
 		after = r->next;
 		s->nsteps--;
@@ -206,7 +218,7 @@ dgi_step_tell_all(struct dgram_socket *s)
 		dgi_req_tell(s, r);
 	}
 	tell_listening(s);
-	/* That the peer was lost meanwhile comes in front. */
-	if (s->steps.head == NULL)
-		tell_connect(s);
+	/* Lost meanwhile, and back. */
+	tell_lost(s);
+	tell_connect(s);
 }

@@ -190,7 +190,11 @@ os_recvmsg(const struct dgi_os *os, int fd, struct msghdr *m, int flags)
 	ssize_t r;
 
 	(void)os;
+#if DGI_HAVE_RAW_MSG
+	CALL(r, syscall(SYS_recvmsg, fd, m, flags | RECV_FLAGS));
+#else
 	CALL(r, recvmsg(fd, m, flags | RECV_FLAGS));
+#endif
 #if !DGI_HAVE_SOCK_CLOEXEC
 	if (r >= 0)
 		set_cloexec(m);
@@ -215,14 +219,11 @@ os_sendmsg(const struct dgi_os *os, int fd, const struct msghdr *m)
 	ssize_t r;
 
 	(void)os;
-#if DGI_HAVE_RAW_SENDMMSG
-	/* musl takes no more control messages; ours are as the kernel's. */
-	if (m->msg_controllen > 1024) {
-		CALL(r, syscall(SYS_sendmsg, fd, m, SEND_FLAGS));
-		return r;
-	}
-#endif
+#if DGI_HAVE_RAW_MSG
+	CALL(r, syscall(SYS_sendmsg, fd, m, SEND_FLAGS));
+#else
 	CALL(r, sendmsg(fd, m, SEND_FLAGS));
+#endif
 	return r;
 }
 

@@ -33,28 +33,18 @@ dgi_peer_comes_back(const struct dgram_socket *s)
 	return s->options.reconnect && dgi_addr_path_len(&s->peer) > 0;
 }
 
-/* An `error` of kind DGRAM_IN_CONNECT, in front of the next `connect`. */
-static void
-tell(struct dgram_socket *s, int status)
-{
-	struct dgi_req *r;
-
-	/* That it was there is no news any more. */
-	s->owes &= ~DGI_OWES_CONNECT;
-	if (dgi_step_new(s, DGI_REQ_CONNECT, NULL, NULL, &r) < 0)
-		return;
-	dgi_step_set(r, status, &s->peer, NULL);
-	dgi_step_owe(s, r);
-}
-
 bool
 dgi_peer_connect(struct dgram_socket *s, int status)
 {
 	const struct dgi_os *os = s->loop->os;
 	int r;
 
-	if (!s->lost)
-		tell(s, status);
+	if (!s->lost) {
+		s->lost_status = status;
+		/* That it was there is no news any more. */
+		s->owes &= ~DGI_OWES_CONNECT;
+		dgi_socket_owe(s, DGI_OWES_LOST);
+	}
 	s->lost = true;
 	r = s->connect_again != NULL ? s->connect_again(s) :
 	    os->connect(os, s->fd, &s->peer.u.sa, s->peer.len);

@@ -114,7 +114,7 @@ dgi_queue_edge(struct dgram_socket *s)
 	}
 	if (s->block != DGI_FREE)
 		return 0;
-	if (s->queued >= s->loop->batch)
+	if (s->line.queued >= s->loop->batch)
 		dgi_queue_flush(s, s->loop->batch);
 	else
 		dgi_member_dirty(s->loop, &s->member);
@@ -280,7 +280,7 @@ complete(struct dgram_socket *s, struct dgi_req *r, int status)
 	if (status < 0)
 		r->flags |= DGI_REQ_FAILED;
 	if (r->done == NULL) {
-		s->silent--;
+		s->line.silent--;
 		if (status >= 0 || (r->flags & DGI_REQ_REPLY) != 0) {
 			dgi_req_free(s, r);
 			return;
@@ -304,12 +304,12 @@ shift(struct dgi_reqs *q)
 static void
 splice_all(struct dgram_socket *s)
 {
-	*s->done.tail = s->queue.head;
-	s->done.tail = s->queue.tail;
-	dgi_reqs_init(&s->queue);
-	s->untold += s->queued;
+	*s->done.tail = s->line.queue.head;
+	s->done.tail = s->line.queue.tail;
+	dgi_reqs_init(&s->line.queue);
+	s->untold += s->line.queued;
 	dgi_queue_set_common(s);
-	s->queued = 0;
+	s->line.queued = 0;
 	s->bytes_left = s->options.send_queue_bytes;
 	dgi_socket_owe(s, DGI_OWES_DONE);
 }
@@ -320,17 +320,17 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 	size_t bytes = dgi_queue_bytes(s);
 	struct dgi_req *r;
 
-	if ((size_t)k == s->queued && s->silent == 0 && s->parked == 0 &&
+	if ((size_t)k == s->line.queued && s->line.silent == 0 && s->parked == 0 &&
 	    s->held_for == NULL) {
 		splice_all(s);
 		return bytes;
 	}
-	s->queued -= (unsigned)k;
+	s->line.queued -= (unsigned)k;
 	for (bytes = 0; k > 0; k--) {
-		r = shift(&s->queue);
+		r = shift(&s->line.queue);
 		bytes += (size_t)r->status;
 		if (r->done == NULL) {
-			s->silent--;
+			s->line.silent--;
 			dgi_req_free(s, r);
 		} else {
 			owe(s, r);
@@ -343,7 +343,7 @@ dgi_queue_sent_ones(struct dgram_socket *s, int k)
 static void
 leave(struct dgram_socket *s, size_t size, uint64_t deadline)
 {
-	s->queued--;
+	s->line.queued--;
 	s->bytes_left += size;
 	if (deadline != 0 && --s->deadlines == 0)
 		s->first_deadline = UINT64_MAX;
@@ -365,7 +365,7 @@ step_batch(struct dgram_socket *s, struct dgi_req *r, size_t size, int result)
 void
 dgi_queue_pop(struct dgram_socket *s, size_t size, int result)
 {
-	struct dgi_req *r = s->queue.head;
+	struct dgi_req *r = s->line.queue.head;
 
 	if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 		leave(s, (size_t)r->status, r->deadline);
@@ -375,8 +375,8 @@ dgi_queue_pop(struct dgram_socket *s, size_t size, int result)
 			return;
 		result = (int)r->u.batch.went;
 	}
-	s->specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
-	complete(s, shift(&s->queue), result);
+	s->line.specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
+	complete(s, shift(&s->line.queue), result);
 }
 
 static void
@@ -409,7 +409,7 @@ void
 dgi_queue_finish(struct dgram_socket *s, struct dgi_req *r, int status)
 {
 	count_failure(s, status);
-	s->silent += r->done == NULL;
+	s->line.silent += r->done == NULL;
 	complete(s, r, status);
 }
 
@@ -417,7 +417,7 @@ dgi_queue_finish(struct dgram_socket *s, struct dgi_req *r, int status)
 static void
 fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
 {
-	s->specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
+	s->line.specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
 	if ((r->flags & DGI_REQ_SPECIAL) == 0) {
 		count_failure(s, status);
 		leave(s, (size_t)r->status, r->deadline);
@@ -434,10 +434,10 @@ fail_request(struct dgram_socket *s, struct dgi_req *r, int status)
 void
 dgi_queue_fail_head(struct dgram_socket *s, int status)
 {
-	struct dgi_req *r = s->queue.head;
+	struct dgi_req *r = s->line.queue.head;
 
 	if ((r->flags & DGI_REQ_BATCH) != 0 && r->u.batch.n == 0) {
-		fail_request(s, shift(&s->queue), status);
+		fail_request(s, shift(&s->line.queue), status);
 	} else {
 		count_failure(s, status);
 		s->pending_error = 0;
@@ -450,15 +450,15 @@ static void
 sweep(struct dgram_socket *s, int (*verdict)(struct dgram_socket *,
     struct dgi_req *, int), int status)
 {
-	struct dgi_req *r = s->queue.head, *after;
+	struct dgi_req *r = s->line.queue.head, *after;
 	int v;
 
-	dgi_reqs_init(&s->queue);
+	dgi_reqs_init(&s->line.queue);
 	for (; r != NULL; r = after) {
 		after = r->next;
 		v = verdict(s, r, status);
 		if (v == 0)
-			dgi_reqs_append(&s->queue, r);
+			dgi_reqs_append(&s->line.queue, r);
 		else
 			fail_request(s, r, v);
 	}
@@ -518,8 +518,8 @@ dgi_queue_tell_pending(struct dgram_socket *s)
 void
 dgi_queue_expire(struct dgram_socket *s)
 {
-	if (s->queue.head != NULL &&
-	    dgi_queue_is_late(s, dgi_req_deadline(s->queue.head)))
+	if (s->line.queue.head != NULL &&
+	    dgi_queue_is_late(s, dgi_req_deadline(s->line.queue.head)))
 		dgi_queue_tell_pending(s);
 	/* What stays says when the next is due. */
 	s->first_deadline = UINT64_MAX;
@@ -549,8 +549,8 @@ dgi_queue_fail(struct dgram_socket *s, int status, bool only_peer)
 {
 	if (!dgi_queue_waits(s))
 		return;
-	if (s->queue.head != NULL &&
-	    (!only_peer || if_to_peer(s, s->queue.head, status) != 0))
+	if (s->line.queue.head != NULL &&
+	    (!only_peer || if_to_peer(s, s->line.queue.head, status) != 0))
 		dgi_queue_tell_pending(s);
 	sweep_all(s, only_peer ? if_to_peer : always, status);
 	dgi_queue_changed(s);

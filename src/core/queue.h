@@ -181,14 +181,14 @@ dgi_req_is_silent(const struct dgi_req *r)
 static inline bool
 dgi_queue_waits(const struct dgram_socket *s)
 {
-	return s->queue.head != NULL || s->held_for != NULL;
+	return s->line.queue.head != NULL || s->held_for != NULL;
 }
 
 /* Bytes and datagrams accepted and not sent. */
 static inline size_t
 dgi_queue_count(const struct dgram_socket *s)
 {
-	return s->queued + s->held + s->parked;
+	return s->line.queued + s->held + s->parked;
 }
 
 static inline size_t
@@ -254,16 +254,16 @@ static inline void
 dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
     size_t bytes)
 {
-	bool first = s->queue.head == NULL;
+	bool first = s->line.queue.head == NULL;
 
-	dgi_reqs_append(&s->queue, r);
+	dgi_reqs_append(&s->line.queue, r);
 	if ((r->flags & (DGI_REQ_TIMED | DGI_REQ_BATCH)) != 0)
 		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 	s->bytes_left -= bytes;
-	s->queued += n;
-	s->silent += r->done == NULL;
-	s->specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
-	if (first || s->queued >= s->loop->batch)
+	s->line.queued += n;
+	s->line.silent += r->done == NULL;
+	s->line.specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
+	if (first || s->line.queued >= s->loop->batch)
 		(void)dgi_queue_edge(s);
 }
 

@@ -236,7 +236,7 @@ is_common(const struct dgram_socket *s, const void *data, size_t size,
 {
 	return data != NULL && size <= DGI_UDP4_MOST &&
 	    to->len == s->common_len && to->u.sa.sa_family == s->family &&
-	    to->u.in.sin_port != 0 && s->queued < s->common_most &&
+	    to->u.in.sin_port != 0 && s->line.queued < s->common_most &&
 	    size <= s->bytes_left && s->loop->requests[0].free != NULL;
 }
 
@@ -254,16 +254,16 @@ send_common(struct dgram_socket *s, const struct iovec *iov,
 	r->done = done;
 	r->arg = arg;
 	if (done == NULL) {
-		s->silent++;
+		s->line.silent++;
 		r->flags = (unsigned short)flags;
 	}
 	r->addr_len = (unsigned short)to->len;
 	/* More than IPv4 has: cheaper than to ask. */
 	memcpy(r->addr, &to->u, sizeof(to->u.in6));
 	s->bytes_left -= iov->iov_len;
-	dgi_reqs_append(&s->queue, r);
-	s->queued++;
-	if (s->queued == 1 || s->queued == s->common_most)
+	dgi_reqs_append(&s->line.queue, r);
+	s->line.queued++;
+	if (s->line.queued == 1 || s->line.queued == s->common_most)
 		return dgi_queue_edge(s);
 	return 0;
 }

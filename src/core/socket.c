@@ -264,7 +264,7 @@ new_socket(struct dgram_loop *l, const struct dgram_options *o,
 	dgi_list_init(&s->lines);
 	dgi_list_init(&s->due);
 	s->first_deadline = UINT64_MAX;
-	dgi_reqs_init(&s->queue);
+	dgi_reqs_init(&s->line.queue);
 	dgi_reqs_init(&s->done);
 	dgi_reqs_init(&s->steps);
 	s->owed.run = run_owed;

@@ -51,14 +51,15 @@ enum dgi_step { DGI_BIND, DGI_BIND_DONE, DGI_BIND_FAILED, DGI_CONNECT,
 enum dgi_block { DGI_FREE, DGI_UNTIL_WRITABLE, DGI_UNTIL_TIMER };
 
 /* What is owed to the user, delivered in this order. */
+#define DGI_OWES_LOST		0x20u	/* an error: s->lost_status */
 #define DGI_OWES_LISTENING	0x01u
 #define DGI_OWES_CONNECT	0x02u
 #define DGI_OWES_STEP		0x04u	/* completions: s->steps */
 #define DGI_OWES_DONE		0x08u	/* completions: s->done */
 #define DGI_OWES_DRAIN		0x10u
 /* What comes in front of messages; named.c */
-#define DGI_OWES_STATE		(DGI_OWES_LISTENING | DGI_OWES_CONNECT | \
-				    DGI_OWES_STEP)
+#define DGI_OWES_STATE		(DGI_OWES_LOST | DGI_OWES_LISTENING | \
+				    DGI_OWES_CONNECT | DGI_OWES_STEP)
 
 struct dgi_hold;
 struct dgi_holds;
@@ -87,6 +88,14 @@ dgi_reqs_take(struct dgi_reqs *to, struct dgi_reqs *from)
 	*to = *from;
 	dgi_reqs_init(from);
 }
+
+/* Datagrams that wait, in order. */
+struct dgi_line {
+	struct dgi_reqs queue;
+	size_t queued;			/* datagrams in it */
+	size_t silent;			/* requests in it without completion */
+	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
+};
 
 /*
  * An operation of a higher layer in progress: a look-up behind a bind, connect
@@ -145,14 +154,11 @@ struct dgram_socket {
 
 	/* queue.c and flush.c */
 	size_t bytes_left;		/* of options.send_queue_bytes */
-	struct dgi_reqs queue;
-	size_t queued;			/* datagrams in it */
-	size_t parked;			/* and of those that wait for an address */
+	struct dgi_line line;
+	size_t parked;			/* datagrams that wait for an address */
 	size_t common_most;		/* a batch, or what the limit leaves of it
 					   beside those; 0: too many completions
 					   are not told */
-	size_t silent;			/* requests in it without completion */
-	size_t specials;		/* DGI_REQ_UNCOMMON ones in it */
 	size_t deadlines;		/* datagrams with one, of all that wait */
 	uint64_t first_deadline;	/* none of theirs is before this */
 	bool queue_holds;		/* it keeps the loop running */
@@ -169,6 +175,7 @@ struct dgram_socket {
 	int pending_error;		/* given to the head; it is tried again */
 	/* peer.c */
 	bool lost;			/* the peer has gone, and that was told */
+	int lost_status;
 	char *peer_path;		/* that peer does not hold, or NULL */
 	size_t peer_size;		/* of that piece of memory */
 	int (*connect_again)(struct dgram_socket *);	/* NULL: to peer */
@@ -387,7 +394,8 @@ dgi_unix_is_exact(const struct dgram_socket *s)
 {
 	return s->options.path_mode != 0 || s->options.path_owner != NULL;
 }
-int	dgi_unix_bind_addr(struct dgram_socket *, const struct dgram_addr *);
+/* A bind has given it a name: remembers its file unless it knows it. */
+void	dgi_unix_named(struct dgram_socket *);
 /* Remembers what lies there, or what that is, as what a bind made just now. */
 void	dgi_unix_bound(struct dgram_socket *, const char *path);
 void	dgi_unix_remember(struct dgram_socket *, const struct stat *);

@@ -143,8 +143,6 @@ bind_to(struct dgram_socket *s, struct dgi_way *w)
 	const struct dgram_addr *a = DGI_CONTAINER(w, struct to_addr, way)->addr;
 	const struct dgi_os *os = s->loop->os;
 
-	if (s->type == DGRAM_UNIX)
-		return dgi_unix_bind_addr(s, a);
 	return os->bind(os, s->fd, &a->u.sa,
 	    (socklen_t)dgi_addr_check(a, s->family));
 }
@@ -179,6 +177,8 @@ kernel_bind(struct dgram_socket *s, struct dgi_way *w)
 	if (r == 0) {
 		bound(s);
 		s->receives = w->named;
+		if (s->receives && s->type == DGRAM_UNIX)
+			dgi_unix_named(s);
 		/* One that had a descriptor is bound, and stays so. */
 		if (created)
 			r = dgi_socket_register(s);
@@ -226,7 +226,7 @@ settle_bind(struct dgram_socket *s, int status)
 	} else {
 		if (s->receives)
 			dgi_socket_owe(s, DGI_OWES_LISTENING);
-		if (s->queue.head != NULL)
+		if (s->line.queue.head != NULL)
 			dgi_member_dirty(s->loop, &s->member);
 		tell_bound(s);
 	}
@@ -468,7 +468,7 @@ dgram_disconnect(struct dgram_socket *s)
 		return r;
 	r = bind_again(s);
 	dgi_state_move(s, DGI_DISCONNECT);
-	s->owes &= ~DGI_OWES_CONNECT;
+	s->owes &= ~(DGI_OWES_CONNECT | DGI_OWES_LOST);
 	dgi_queue_fail(s, -ENOTCONN, true);
 	/* What the peer had no room for, or was not there for, is over. */
 	if (s->type == DGRAM_UNIX && s->block != DGI_FREE) {

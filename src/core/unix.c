@@ -76,19 +76,9 @@ dgi_unix_bound(struct dgram_socket *s, const char *path)
 		dgi_unix_remember(s, &st);
 }
 
-int
-dgi_unix_bind_addr(struct dgram_socket *s, const struct dgram_addr *addr)
+void
+dgi_unix_named(struct dgram_socket *s)
 {
-	const struct dgi_os *os = s->loop->os;
-	struct dgram_addr a = *addr;
-	int r;
-
-	r = os->bind(os, s->fd, &addr->u.sa,
-	    (socklen_t)dgi_addr_check(addr, AF_UNIX));
-	if (r < 0)
-		return r;
-	/* Its path ends where its length says. */
-	dgi_addr_trim(&a);
-	dgi_unix_bound(s, path_of(&a));
-	return 0;
+	if (!s->own_path)
+		dgi_unix_bound(s, path_of(&s->local));
 }

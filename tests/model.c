@@ -763,45 +763,46 @@ check_early(struct m_socket *ms, const struct m_line *line)
 		    ms->slot, until - time_of(m));
 }
 
+/* Where the `error` of a loss that is not told yet is among the steps, or NULL. */
+static struct m_step **
+find_loss(struct m_socket *ms)
+{
+	struct m_step **p;
+
+	for (p = &ms->steps; *p != NULL; p = &(*p)->next) {
+		if ((*p)->loss)
+			return p;
+	}
+	return NULL;
+}
+
 /* The peer has gone, and is to be connected to again, at once for a start. */
 static void
 lose(struct m_socket *ms, int status)
 {
+	struct m_step *st, **before;
 	struct model *m = ms->m;
-	struct m_step *st;
 
 	ms->must_connect = true;
-	ms->loss = NULL;
-	ms->loss_allocs = m->sim.alloc_failures;
 	if (ms->lost)
 		return;
 	ms->lost = true;
 	m->report.lost++;
 	ms->owes_connect = false;
+	/* Back and gone again: one is told. */
+	before = find_loss(ms);
+	if (before != NULL) {
+		(*before)->status = status;
+		return;
+	}
 	st = m_step_new(m, true, true);
 	if (st == NULL) {
 		ms->unsure_turn = m->turn + 2;
 		return;
 	}
+	st->loss = true;
 	sim_name_of(&st->to, &ms->peer.u.sa, ms->peer.len);
-	ms->loss = st;
 	m_step_known(ms, st, status);
-}
-
-/* The `error` of it was to be told, but there was no memory for that. */
-static void
-forget_loss(struct m_socket *ms)
-{
-	struct m_step **p;
-
-	ms->unsure_turn = ms->m->turn + 2;
-	for (p = &ms->steps; *p != NULL; p = &(*p)->next) {
-		if (*p != ms->loss)
-			continue;
-		*p = ms->loss->next;
-		m_step_free(ms->m, ms->loss);
-		return;
-	}
 }
 
 /* connect(2), of AF_UNIX, and not of a call that connects. */
@@ -818,8 +819,6 @@ connects(struct model *m, struct m_socket *ms, const struct sim_event *e)
 		return;
 	}
 	ms->must_connect = false;
-	if (ms->loss != NULL && m->sim.alloc_failures > ms->loss_allocs)
-		forget_loss(ms);
 	if (e->result == 0) {
 		ms->lost = false;
 		m->report.found++;
@@ -1824,6 +1823,8 @@ m_events_changed(struct m_socket *ms, unsigned before)
 void
 m_disconnected(struct m_socket *ms)
 {
+	struct m_step **loss, *st;
+
 	ms->state = M_BOUND;
 	ms->owes_connect = false;
 	m_fail_queue(ms, -ENOTCONN, true);
@@ -1831,6 +1832,13 @@ m_disconnected(struct m_socket *ms)
 		go_on(&ms->lines[0]);
 	ms->lost = false;
 	ms->lost_ms = 0;
+	/* No news any more. */
+	loss = find_loss(ms);
+	if (loss != NULL) {
+		st = *loss;
+		*loss = st->next;
+		m_step_free(ms->m, st);
+	}
 	learn_address(ms);
 }
 

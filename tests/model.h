@@ -176,6 +176,7 @@ struct m_step {
 	uint32_t id;			/* of each use; 0: free */
 	bool connect;
 	bool silent;			/* has no completion */
+	bool loss;			/* none: the peer has gone */
 	bool found;			/* where to is known: to, at */
 	bool inside;			/* it became known in a callback */
 	char name;			/* that was not found; 0: none */
@@ -225,8 +226,6 @@ struct m_socket {
 	bool must_connect;		/* again, before anything else */
 	unsigned lost_ms;		/* the back-off, */
 	uint64_t lost_until;		/* and when it is tried again */
-	struct m_step *loss;		/* in this call */
-	unsigned loss_allocs;		/* failures of the allocator before */
 	bool attempted, read;		/* in this turn */
 	unsigned stuck, unheard, unread;	/* turns that it could, but did
 					   not: send, fetch an error, read */

@@ -177,18 +177,7 @@ tell_listening(struct dgram_socket *s)
 		s->events.listening(s, s->arg);
 }
 
-/* Looked at when its turn comes: a disconnect takes it back. */
-static void
-tell_connect(struct dgram_socket *s)
-{
-	if ((s->owes & DGI_OWES_CONNECT) == 0)
-		return;
-	s->owes &= ~DGI_OWES_CONNECT;
-	if (s->state != DGI_CLOSED && s->events.connect != NULL)
-		s->events.connect(s, s->arg);
-}
-
-/* In front of the `connect` that tells that it is back. */
+/* The peer has gone; looked at as below. */
 static void
 tell_lost(struct dgram_socket *s)
 {
@@ -199,6 +188,19 @@ tell_lost(struct dgram_socket *s)
 	    &s->peer);
 }
 
+/* Looked at when its turn comes: a disconnect takes it back. */
+static void
+tell_connect(struct dgram_socket *s)
+{
+	/* And is back. */
+	tell_lost(s);
+	if ((s->owes & DGI_OWES_CONNECT) == 0)
+		return;
+	s->owes &= ~DGI_OWES_CONNECT;
+	if (s->state != DGI_CLOSED && s->events.connect != NULL)
+		s->events.connect(s, s->arg);
+}
+
 /* An event comes in front of the completion of what caused it. */
 void
 dgi_step_tell_all(struct dgram_socket *s)
@@ -207,7 +209,6 @@ dgi_step_tell_all(struct dgram_socket *s)
 
 	s->owes &= ~DGI_OWES_STEP;
 	dgi_reqs_init(&s->steps);
-	tell_lost(s);
 	for (; r != NULL; r = after) {
 		after = r->next;
 		s->nsteps--;
@@ -218,7 +219,5 @@ dgi_step_tell_all(struct dgram_socket *s)
 		dgi_req_tell(s, r);
 	}
 	tell_listening(s);
-	/* Lost meanwhile, and back. */
-	tell_lost(s);
 	tell_connect(s);
 }

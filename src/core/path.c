@@ -231,6 +231,17 @@ connect_long(struct dgram_socket *s, struct dgi_way *w)
 
 /* ---- the calls ---- */
 
+/* A base that does not fit, whatever number the directory gets. */
+static bool
+is_base_too_long(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t n = strlen(slash != NULL ? slash + 1 : path);
+
+	return n > sizeof(((struct sockaddr_un *)0)->sun_path) -
+	    (DGI_HAVE_BINDAT ? 0 : sizeof("/proc/self/fd/0/") - 1);
+}
+
 /* 0: it may be a path of this socket's; addr->len 0: a long one. */
 static int
 check_path(const struct dgram_socket *s, const char *path,
@@ -243,7 +254,7 @@ check_path(const struct dgram_socket *s, const char *path,
 	addr->len = 0;
 	if (s->type != DGRAM_UNIX || r != -ENAMETOOLONG || !DGI_HAVE_LONG_PATH)
 		return r;
-	return strlen(path) < PATH_MAX ? 0 : r;
+	return strlen(path) < PATH_MAX && !is_base_too_long(path) ? 0 : r;
 }
 
 static int

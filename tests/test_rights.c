@@ -1304,6 +1304,83 @@ BACKEND_TEST(rights, credentials_of_others)
 		leave();
 	}
 }
+
+/* Sets the bits of options that *arg names, as far as there are such. */
+static int
+set_others(int fd, void *arg)
+{
+	/* The last is SO_PASSPIDFD, Linux 6.5. */
+	static const int names[] = { SO_PASSCRED, SO_TIMESTAMP, SO_TIMESTAMPNS,
+		SO_TIMESTAMPING, SO_PASSSEC, 76 };
+	/* SOF_TIMESTAMPING_RX_SOFTWARE, SOF_TIMESTAMPING_SOFTWARE */
+	enum { SOFTWARE = 0x18 };
+	const unsigned which = *(const unsigned *)arg;
+	size_t i;
+	int v;
+
+	for (i = 0; i < COUNT(names); i++) {
+		v = names[i] == SO_TIMESTAMPING ? SOFTWARE : 1;
+		if ((which & 1u << i) != 0)
+			(void)setsockopt(fd, SOL_SOCKET, names[i], &v,
+			    sizeof(v));
+	}
+	return 0;
+}
+
+/*
+ * None of it takes the room of what is wanted, of all that there can be, or looks
+ * like descriptors.
+ */
+BACKEND_TEST(rights, options_of_others)
+{
+	static const unsigned all = DGRAM_TIME | DGRAM_CREDS | DGRAM_FDS,
+	    wants[] = { 0, DGRAM_CREDS, DGRAM_FDS, all };
+	struct dgram_options o = { .type = DGRAM_UNIX, .events = &peer_events };
+	unsigned which, i, adopt;
+	struct tube t;
+	struct peer q;
+	int fd, fds;
+
+	NOT_EMULATED();
+	for (i = 0; i < 2 * COUNT(wants) * 64; i++) {
+		which = i % 64;
+		adopt = i / 64 % 2;
+		o.want = wants[i / 128];
+		o.max_fds = (o.want & DGRAM_FDS) != 0 ? MOST : 0;
+		o.configure = adopt ? NULL : set_others;
+		enter(backend, NULL);
+		memset(&q, 0, sizeof(q));
+		fd = bare_socket(DGRAM_UNIX, &q.addr);
+		o.arg = &q;
+		if (adopt) {
+			(void)set_others(fd, &which);
+			OK(dgram_open_fd(sc.l, &o, fd, &q.s));
+		} else {
+			close(fd);
+			(void)unlink(q.addr.u.un.sun_path);
+			o.arg = &which;
+			OK(dgram_open(sc.l, &o, &q.s));
+			OK(dgram_bind_addr(q.s, &q.addr));
+			OK(dgram_set_events(q.s, &peer_events, &q));
+		}
+		q.hook = log_hook;
+		t = tube_open();
+		fds = test_count_fds();
+		bare_send(sc.fd, &q.addr, 1);
+		bare_send_fds(sc.fd, &q.addr, 2, t.in, MOST);
+		RUN_UNTIL(sc.l, ntold == 2);
+		MUST(told[0].flags == (o.want & ~DGRAM_FDS), "%#x of %#x, %#x",
+		    told[0].flags, o.want, which);
+		MUST((told[1].flags & ~DGRAM_FDS_CUT) == o.want,
+		    "%#x of %#x, %#x", told[1].flags, o.want, which);
+		MUST(told[1].nfds == o.max_fds && test_count_fds() == fds,
+		    "%zu, %#x", told[1].nfds, which);
+		MUST(stats_of(&q).fds_refused == (o.max_fds == 0), "%#x",
+		    which);
+		tube_close(&t);
+		leave();
+	}
+}
 #endif
 
 /* ---- no memory, and system calls that fail ---- */

@@ -163,25 +163,46 @@ dgi_meta_set_creds(struct dgram_socket *s, bool on)
 }
 
 /*
- * Credentials that nobody here wants have room all the same, or they would look
- * like descriptors that had none.
+ * What others have switched on has room as well, though nobody here wants it: or
+ * it would take the room of what is wanted, and look like descriptors that had
+ * none.  All of it together fits into DGI_CMSG_RECV, or DGI_CMSG_RECV_FDS.
  */
 int
 dgi_meta_look(struct dgram_socket *s)
 {
-#if DGI_HAVE_PASSCRED
-	socklen_t len = sizeof(int);
-	int v = 0;
-
-	if (s->type != DGRAM_UNIX || s->loop->os->getsockopt(s->loop->os, s->fd,
-	    SOL_SOCKET, SO_PASSCRED, &v, &len) < 0 || v == 0)
-		return 0;
-	s->rx_mode = dgi_meta_mode(s, s->options.want | DGRAM_CREDS);
-	return dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem, s->rx_mode);
-#else
-	(void)s;
-	return 0;
+	static const struct {
+		unsigned short name;
+		unsigned char want, bytes;
+	} others[] = {
+		{ SO_TIMESTAMP, DGRAM_TIME, 0 },
+#if DGI_HAVE_TIMESTAMPNS
+		{ SO_TIMESTAMPNS, DGRAM_TIME, 0 },
+		{ SO_TIMESTAMPING, 0, 64 },
 #endif
+#if DGI_HAVE_PASSCRED
+		{ SO_PASSCRED, DGRAM_CREDS, 0 },
+		{ SO_PASSSEC, 0, 96 },
+		/* SO_PASSPIDFD, Linux 6.5. */
+		{ 76, 0, 24 },
+#endif
+	};
+	unsigned want = s->options.want, bytes = 0, i;
+	socklen_t len;
+	int v;
+
+	if (s->type != DGRAM_UNIX)
+		return 0;
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		len = sizeof(v);
+		v = 0;
+		if (s->loop->os->getsockopt(s->loop->os, s->fd, SOL_SOCKET,
+		    others[i].name, &v, &len) < 0 || v == 0)
+			continue;
+		want |= others[i].want;
+		bytes += others[i].bytes;
+	}
+	s->rx_mode = dgi_meta_mode(s, want) + DGI_RX_ROOM(bytes);
+	return dgi_arena_reserve_rx(&s->loop->arena, &s->loop->mem, s->rx_mode);
 }
 
 /* ---- told ---- */

@@ -262,7 +262,7 @@ TEST(examples, log_by_path_and_port)
 	struct program log, sender;
 	struct dgram_addr own, to;
 	char path[96], line[160];
-	int fd = bare_socket(DGRAM_UDP4, &own);
+	int fd = bare_socket(DGRAM_UDP4, &own), name;
 
 	snprintf(path, sizeof(path), "%s/log", test_tmpdir());
 	START(&log, "syslogd", "0", path);
@@ -279,6 +279,16 @@ TEST(examples, log_by_path_and_port)
 	says(&log, " 4.2 su: failed\n");
 	tell(fd, &to, "no priority");
 	says(&log, " 1.5 no priority\n");
+	/* Of a sender whose name would write to the terminal. */
+	snprintf(line, sizeof(line), "%s/a\n\033[2J", test_tmpdir());
+	OK(dgram_addr_unix(&own, line));
+	name = socket(AF_UNIX, SOCK_DGRAM, 0);
+	OK(bind(name, &own.u.sa, own.len));
+	OK(dgram_addr_unix(&to, path));
+	tell(name, &to, "<34>hi");
+	says(&log, "/a\\x0a\\x1b[2J 4.2 hi\n");
+	close(name);
+	cr_assert_eq(unlink(line), 0);
 	ends_on_sigterm(&log);
 	HOLDS(access(path, F_OK) < 0, "the path is left");
 	close(fd);

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dgram.h"
 
@@ -54,7 +55,7 @@ priority(const char *p, size_t size, int *value)
 	return i + 1;
 }
 
-/* Bytes from the network never reach a terminal as they are. */
+/* Bytes of others never reach a terminal as they are. */
 static void
 print_text(const char *p, size_t size)
 {
@@ -87,7 +88,9 @@ on_message(struct dgram_socket *s, const struct dgram_message *m, size_t n,
 			    (const char *)arg);
 		pri = 13;	/* user.notice, RFC 3164, 4.3.3 */
 		skip = priority(m[i].data, m[i].size, &pri);
-		printf("%s %d.%d ", from, pri / 8, pri % 8);
+		/* A path is the sender's choice, too. */
+		print_text(from, strlen(from));
+		printf(" %d.%d ", pri / 8, pri % 8);
 		print_text((const char *)m[i].data + skip, m[i].size - skip);
 		printf("%s\n", (m[i].flags & DGRAM_TRUNCATED) != 0 ? " ..." :
 		    "");

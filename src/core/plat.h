@@ -140,20 +140,13 @@
 #endif
 
 /*
- * The same of sendmsg(2) and recvmsg(2), of which musl's copy the struct to have
- * the padding zero and take no more than 1024 bytes of control messages; where
- * they are system calls of their own by now.
+ * The same of sendmsg(2) and recvmsg(2): where a long is longer than an int musl's
+ * copy the struct to have the padding zero, and take no more than 1024 bytes of
+ * control messages.
  */
 #if !defined(DGI_HAVE_RAW_MSG)
-#if DGI_HAVE_RAW_SENDMMSG
-#include <sys/syscall.h>
-#endif
-#if DGI_HAVE_RAW_SENDMMSG && defined(SYS_sendmsg) && \
-    defined(SYS_recvmsg)
-#define DGI_HAVE_RAW_MSG	1
-#else
-#define DGI_HAVE_RAW_MSG	0
-#endif
+#include <limits.h>
+#define DGI_HAVE_RAW_MSG	(DGI_HAVE_RAW_SENDMMSG && LONG_MAX > INT_MAX)
 #endif
 
 /* recvmsg(2) given MSG_TRUNC returns the true length of a cut datagram. */

@@ -1085,7 +1085,71 @@ BACKEND_TEST(path, long_exchange)
 #endif
 }
 
-/* What cannot be reached; nothing has been made then. */
+#if DGI_HAVE_PROC_FD
+
+/* The only thread of a child; 0, or what went wrong. */
+static int
+alone(const char *dir)
+{
+	struct dgram_owner owner = { (uid_t)-1, getegid() };
+	struct dgram_options o = { .type = DGRAM_UNIX };
+	struct dgram_socket *s;
+	struct dgram_loop *l;
+	int64_t end = clock_ms() + 5000;
+	struct stat st;
+	char far[160];
+
+	memset(far, 'd', sizeof(far));
+	strcpy(far + 150, "/name");
+	/* The first one ends. */
+	while (exists("/proc/self/fd/0")) {
+		if (clock_ms() > end)
+			return 1;
+		sched_yield();
+	}
+	(void)umask(027);
+	far[150] = '\0';
+	if (chdir(dir) < 0 || mkdir(far, 0700) < 0 ||
+	    dgram_loop_new(NULL, &l) < 0 || dgram_open(l, &o, &s) < 0)
+		return 2;
+	far[150] = '/';
+	if (dgram_bind_path(s, far, STALE) < 0 || dgram_open(l, &o, &s) < 0 ||
+	    dgram_connect_path(s, far) < 0)
+		return 3;
+	o.path_owner = &owner;
+	if (dgram_open(l, &o, &s) < 0 || dgram_bind_path(s, "mode", 0) < 0 ||
+	    lstat("mode", &st) < 0 || (st.st_mode & 07777) != 0750)
+		return 4;
+	return dgram_loop_free(l) == 0 ? 0 : 5;
+}
+
+static void *
+run_alone(void *arg)
+{
+	_exit(alone(arg));
+	return NULL;
+}
+
+/* What /proc/self tells is of the first thread. */
+TEST(path, first_thread_has_ended)
+{
+	pthread_t thread;
+	char dir[128];
+	int status;
+	pid_t pid;
+
+	snprintf(dir, sizeof(dir), "%s", test_tmpdir());
+	pid = test_fork();
+	if (pid == 0) {
+		if (pthread_create(&thread, NULL, run_alone, dir) != 0)
+			_exit(99);
+		pthread_exit(NULL);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%x", (unsigned)status);
+}
+#endif
+
 /* A peer that is back at a long path, of which the address tells nothing. */
 BACKEND_TEST(path, long_reconnect)
 {
@@ -1123,6 +1187,7 @@ BACKEND_TEST(path, long_reconnect)
 #endif
 }
 
+/* What cannot be reached; nothing has been made then. */
 BACKEND_TEST(path, too_long)
 {
 	const size_t room = sizeof(((struct sockaddr_un *)0)->sun_path);

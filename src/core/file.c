@@ -116,18 +116,17 @@ dgi_file_fchmod(const struct dgi_os *os, int fd, mode_t mode)
 }
 
 #if DGI_HAVE_PROC_FD
-#define FD_DIR		"/proc/self/fd/"
 /* Room for that, a number, a slash and a NUL. */
-#define FD_PATH		(sizeof(FD_DIR) + 3 * sizeof(int) + 1)
+#define FD_PATH		(sizeof(DGI_PROC_FD) + 3 * sizeof(int) + 1)
 
 /* The path of what a descriptor names: its length. */
 static size_t
 fd_path(char *path, int fd)
 {
 	char digits[3 * sizeof(int)];
-	size_t n = sizeof(FD_DIR) - 1, i = 0;
+	size_t n = sizeof(DGI_PROC_FD) - 1, i = 0;
 
-	memcpy(path, FD_DIR, n);
+	memcpy(path, DGI_PROC_FD, n);
 	do {
 		digits[i++] = (char)('0' + fd % 10);
 	} while ((fd /= 10) > 0);
@@ -174,7 +173,7 @@ dgi_file_get_umask(const struct dgi_os *os, mode_t *mask)
 	int fd;
 
 	(void)os;
-	CALL(fd, open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+	CALL(fd, open(DGI_PROC "status", O_RDONLY | O_CLOEXEC));
 	if (fd < 0)
 		return fd == -ENOENT ? -ENOTSUP : fd;
 	CALL(n, read(fd, buf, sizeof(buf) - 1));

@@ -141,6 +141,13 @@ int	dgi_os_interfaces(const struct dgi_os *, dgi_interface_fn *, void *arg);
 
 /* ---- file.c ---- */
 
+/*
+ * Of the thread: /proc/self is the first thread, which may have ended, or have
+ * other descriptors and another umask(2).
+ */
+#define DGI_PROC	"/proc/thread-self/"
+#define DGI_PROC_FD	DGI_PROC "fd/"
+
 #define DGI_FILE(os, name)						\
 	((os)->name != NULL ? (os)->name : dgi_file_##name)
 

@@ -239,7 +239,7 @@ is_base_too_long(const char *path)
 	size_t n = strlen(slash != NULL ? slash + 1 : path);
 
 	return n > sizeof(((struct sockaddr_un *)0)->sun_path) -
-	    (DGI_HAVE_BINDAT ? 0 : sizeof("/proc/self/fd/0/") - 1);
+	    (DGI_HAVE_BINDAT ? 0 : sizeof(DGI_PROC_FD "0/") - 1);
 }
 
 /* 0: it may be a path of this socket's; addr->len 0: a long one. */

@@ -165,8 +165,8 @@
 #endif
 
 /*
- * O_PATH, Linux 2.6.39, and /proc/self/fd: a file that is reached, or changed, by
- * a descriptor that only names it.
+ * O_PATH, Linux 2.6.39, and /proc/thread-self/fd, 3.17: a file that is reached, or
+ * changed, by a descriptor that only names it.
  */
 #if !defined(DGI_HAVE_PROC_FD)
 #define DGI_HAVE_PROC_FD	DGI_OS_LINUX

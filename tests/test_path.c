@@ -821,6 +821,40 @@ BACKEND_TEST(path, lock_is_something_else)
 	free_loop(l);
 }
 
+static mode_t lock_mode;
+
+static int
+note_mode(const struct dgi_os *os, int fd)
+{
+	struct stat st;
+
+	lock_mode = fstat(fd, &st) == 0 ? st.st_mode & 07777 : 0;
+	return dgi_file_lock(os, fd);
+}
+
+/* One that umask(2) has closed to its user, too, stops his next start. */
+BACKEND_TEST(path, lock_has_a_mode)
+{
+	static const mode_t masks[] = { 0, 022, 077, 0200, 0777 };
+	static struct peer p;
+	struct dgi_os os = dgi_os_real;
+	struct dgram_loop_options lo = { .backend = backend };
+	struct dgram_loop *l;
+	mode_t old = umask(0);
+	size_t i;
+
+	os.lock = note_mode;
+	cr_assert_eq(dgi_loop_new(&lo, &os, NULL, &l), 0);
+	for (i = 0; i < COUNT(masks); i++) {
+		umask(masks[i]);
+		peer_open(&p, l, DGRAM_UNIX, NULL);
+		OK(dgram_bind_path(p.s, fresh_path(), STALE));
+		cr_assert_eq(lock_mode, 0600, "%o", (unsigned)lock_mode);
+	}
+	umask(old);
+	free_loop(l);
+}
+
 static int swaps;
 static char swapped[140];
 

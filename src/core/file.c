@@ -47,7 +47,6 @@ dgi_file_open(const struct dgi_os *os, const char *path, enum dgi_open what)
 {
 	int r, flags = O_CLOEXEC;
 
-	(void)os;
 	switch (what) {
 	case DGI_OPEN_NEW_LOCK:
 		flags |= O_RDWR | O_CREAT | O_EXCL;
@@ -72,6 +71,9 @@ dgi_file_open(const struct dgi_os *os, const char *path, enum dgi_open what)
 #endif
 	}
 	CALL(r, open(path, flags, 0600));
+	/* umask(2) has cut it: the next of this user must be able to open it. */
+	if (r >= 0 && what == DGI_OPEN_NEW_LOCK)
+		(void)dgi_file_fchmod(os, r, 0600);
 	return r;
 }
 

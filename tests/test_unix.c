@@ -737,6 +737,51 @@ BACKEND_TEST(unix, mode_step_by_step)
 	}
 }
 
+static size_t taken;		/* datagrams that somebody has taken */
+
+/* From one that no mode stops. */
+static void
+send_there(void)
+{
+	int saved_errno = errno, fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+	struct dgram_addr a;
+
+	OK(dgram_addr_unix(&a, watched));
+	taken += sendto(fd, "x", 1, MSG_DONTWAIT, &a.u.sa, a.len) == 1;
+	close(fd);
+	errno = saved_errno;
+}
+
+/* What is sent while a bind goes on is refused, or arrives. */
+BACKEND_TEST(unix, mode_loses_nothing)
+{
+	static struct peer p;
+	struct dgram_options o = { .path_mode = 0600 };
+	struct dgi_os os = between(send_there);
+	struct dgram_loop_options lo = { .backend = backend };
+	struct dgram_loop *l;
+	int has_sent;
+
+	if (geteuid() != 0)
+		cr_skip_test("root may send to any file");
+	for (has_sent = 0; has_sent < 2; has_sent++) {
+		snprintf(watched, sizeof(watched), "%s", fresh_path());
+		taken = 0;
+		cr_assert_eq(dgi_loop_new(&lo, &os, NULL, &l), 0);
+		peer_open(&p, l, DGRAM_UNIX, &o);
+		if (has_sent)
+			OK(dgram_send_path(p.s, "x", 1, fresh_path(), NULL,
+			    NULL));
+		OK(dgram_bind_path(p.s, watched, 0));
+		cr_assert(taken > 0);
+		RUN_UNTIL(l, p.got >= taken);
+		cr_assert_eq(p.got, taken);
+		OK(dgram_close(p.s, NULL, NULL));
+		turns(l, 3);
+		free_loop(l);
+	}
+}
+
 /* What another process sees, in memory that both have. */
 struct sight {
 	atomic_int ready, stop;

@@ -109,7 +109,8 @@ rehearse(struct dgram_socket *s, const struct dgi_unix_name *n)
 	const struct dgi_os *os = s->loop->os;
 	int fd = s->fd, r;
 
-	r = os->socket(os, AF_UNIX, SOCK_DGRAM, 0);
+	/* Not of a kind that takes, and loses, what privileged ones send. */
+	r = os->socket(os, AF_UNIX, SOCK_STREAM, 0);
 	if (r < 0)
 		return r;
 	s->fd = r;

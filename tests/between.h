@@ -14,7 +14,7 @@
 static void (*step)(void);
 
 #define BETWEEN(name, params, args)					\
-	AROUND(name, dgi_os_real.name, params, args)
+	AROUND(name, (dgi_os_real.name), params, args)
 #define BETWEEN_FILE(name, params, args)				\
 	AROUND(name, dgi_file_##name, params, args)
 #define AROUND(name, real, params, args)				\

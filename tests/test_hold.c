@@ -588,6 +588,42 @@ BACKEND_TEST(hold, shares)
 	leave();
 }
 
+/* Of two that are read and sent to all the time one is never served. */
+BACKEND_TEST(hold, each_has_its_turn)
+{
+	struct dgram_loop_options lo = { .budget = 2 };
+	uint32_t n, i, k, next, other, next_before = 0, other_before = 0;
+
+	scene_enter(backend, DGRAM_UNIX, &lo, NULL);
+	sc.f.fd = dgram_fileno(sc.p.s);
+	open_others(1);
+	n = fill_up();
+	for (i = 0; i < n + 9; i++)
+		OK(send_copy(&sc.p, i, &addrs[0]));
+	CALL(dgram_flush(sc.p.s));
+	next = drain_in_order(sc.fd, 1);
+	other = drain_in_order(fds[0], 0);
+	for (k = 0; k < 40; k++) {
+		if (k == 20) {
+			next_before = next;
+			other_before = other;
+		}
+		for (i = 0; i < 4; i++) {
+			OK(send_copy(&sc.p, ++n, &sc.to));
+			OK(send_copy(&sc.p, n + 8, &addrs[0]));
+		}
+		/* Both are due, again and again. */
+		dgi_hold_wake(sc.p.s);
+		turn_wait(sc.l, 0);
+		next = drain_in_order(sc.fd, next);
+		other = drain_in_order(fds[0], other);
+	}
+	cr_assert(next >= next_before + 5 && other >= other_before + 5,
+	    "%u, %u", next - next_before, other - other_before);
+	close_others(1);
+	leave();
+}
+
 /* Exits with 0 if what waits ends in the child of a fork. */
 static void
 in_child(uint32_t n)

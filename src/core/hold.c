@@ -376,20 +376,19 @@ dgi_hold_flush(struct dgram_socket *s, size_t most)
 {
 	/* The queue has its share, of a budget of one, too. */
 	size_t mine = most - most / 2, left = mine, before;
-	struct dgi_list due;
+	struct dgi_list end;
 	struct dgi_hold *h;
 
-	dgi_list_take(&due, &s->due);
-	while (!dgi_list_empty(&due)) {
-		h = DGI_CONTAINER(due.next, struct dgi_hold, link);
+	/* What is due again comes behind those that had no turn. */
+	dgi_list_append(&s->due, &end);
+	while (left > 0 && s->due.next != &end) {
+		h = DGI_CONTAINER(s->due.next, struct dgi_hold, link);
 		dgi_list_remove(&h->link);
-		dgi_list_append(left > 0 ? &s->lines : &s->due, &h->link);
-		if (left == 0)
-			continue;
+		dgi_list_append(&s->lines, &h->link);
 		before = left;
 		enter(s, h);
 		left = dgi_queue_send(s, left);
-		h->some_went = h->some_went || left < before;
+		h->some_went |= left < before;
 		if (!leave(s))
 			continue;
 		if (left > 0 || h->full)
@@ -397,6 +396,7 @@ dgi_hold_flush(struct dgram_socket *s, size_t most)
 		else
 			on_due(&h->timer, h);
 	}
+	dgi_list_remove(&end);
 	left += most - mine;
 	return left > 0 ? left : 1;
 }

@@ -558,6 +558,42 @@ BACKEND_TEST(hold, thousands)
 	leave();
 }
 
+/* Headers that were given to the kernel. */
+static size_t headers;
+
+static int
+count_headers(const struct dgi_os *os, int fd, struct dgi_mmsg *m, unsigned n)
+{
+	(void)os, (void)fd, (void)m;
+	headers += n;
+	return ON_LINUX ? -EAGAIN : -ENOBUFS;
+}
+
+/* Behind each that is full a whole batch is looked up and readied again. */
+BACKEND_TEST(hold, large_batch)
+{
+	enum { N = 2048 };
+	struct dgram_loop_options lo = { .batch = 1024 };
+	struct dgram_addr to;
+	char path[64];
+	uint32_t i;
+
+	scene_enter(backend, DGRAM_UNIX, &lo, NULL);
+	sc.f.fd = dgram_fileno(sc.p.s);
+	fault_sends(&sc.f, ON_LINUX ? -EAGAIN : -ENOBUFS);
+	sc.f.os.sendmmsg = count_headers;
+	headers = 0;
+	for (i = 0; i < N; i++) {
+		snprintf(path, sizeof(path), "/nowhere/%u", i);
+		OK(dgram_addr_unix(&to, path));
+		OK(send_copy(&sc.p, i, &to));
+	}
+	CALL(dgram_flush(sc.p.s));
+	cr_assert_eq(dgram_get_send_queue_count(sc.p.s), N);
+	cr_assert(headers <= 2 * N, "%zu headers", headers);
+	leave();
+}
+
 /* A line that is long does not keep the queue from its share, nor the queue it. */
 BACKEND_TEST(hold, shares)
 {

@@ -425,14 +425,14 @@ size_t
 dgi_queue_send(struct dgram_socket *s, size_t most)
 {
 	const struct dgram_loop *l = s->loop;
-	unsigned n;
+	unsigned n, step = l->batch;
 	bool plain;
 	int k;
 
 	while (s->line.queue.head != NULL && most > 0) {
 		n = most < l->batch ? (unsigned)most : l->batch;
 		if (s->held_for != NULL && s->serving == NULL) {
-			n = dgi_hold_sift(s, n);
+			n = dgi_hold_sift(s, n < step ? n : step);
 			if (n == 0 && s->line.queue.head != NULL)
 				dgi_queue_back_off(s, BACKOFF_MOST_MS);
 			if (n == 0)
@@ -449,6 +449,8 @@ dgi_queue_send(struct dgram_socket *s, size_t most)
 			continue;
 		}
 		k = transmit(s, n);
+		/* What is behind one that does not go is looked up again. */
+		step = k < (int)n ? 1 : n * 2;
 		if (k > 0) {
 			count_sent(s, k, plain ? dgi_queue_sent_ones(s, k) :
 			    pop_sent(s, k));

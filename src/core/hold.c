@@ -21,7 +21,7 @@
 #include "core/addr.h"
 #include "core/queue.h"
 
-#define BUCKETS		255u	/* 2 KiB in all */
+#define BUCKETS		1023u	/* 8 KiB in all */
 #define BACKOFF_MS	1u
 #define BACKOFF_MOST_MS	50u
 #define MS		UINT64_C(1000000)	/* ns */

@@ -72,6 +72,34 @@ BACKEND_TEST(peer, one_error)
 	leave();
 }
 
+/*
+ * A loss behind one that was none is not told: a peer that only takes its own
+ * connection back, with unread data, is still there (ECONNRESET on Linux).
+ */
+BACKEND_TEST(peer, told_again)
+{
+	int reconnect;
+
+	for (reconnect = 0; reconnect < 2; reconnect++) {
+		enter(backend, reconnect != 0);
+		fault_always(&sc.f, FAULT_CONNECT, -ENOENT);
+		fault_sends(&sc.f, -ECONNRESET);
+		OK(send_copy(&sc.p, 1, NULL));
+		turns(sc.l, 2);
+		cr_assert_eq(sc.p.n[EV_ERROR], 1);
+		fault_sends(&sc.f, 0);
+		OK(send_copy(&sc.p, 2, NULL));
+		RUN_UNTIL(sc.l, dgram_get_send_queue_count(sc.p.s) == 0);
+		cr_assert_eq(sc.p.n[EV_ERROR], 1);
+		peer_goes();
+		OK(send_copy(&sc.p, 3, NULL));
+		OK(send_copy(&sc.p, 4, NULL));
+		turns(sc.l, 2);
+		cr_assert_eq(sc.p.n[EV_ERROR], 2, "%d", sc.p.n[EV_ERROR]);
+		leave();
+	}
+}
+
 /* A queue that is lost with the peer, or goes in another order when it is back. */
 BACKEND_TEST(peer, reconnect)
 {
@@ -131,7 +159,7 @@ BACKEND_TEST(peer, back_already)
 	memset(sc.p.trace, 0, sizeof(sc.p.trace));
 	OK(send_done(&sc.p, 3, NULL));
 	turns(sc.l, 3);
-	cr_assert(strcmp(sc.p.trace, "ECd") == 0, "%s", sc.p.trace);
+	cr_assert_str_eq(sc.p.trace, "ECd");
 	cr_assert_eq(sc.p.done[0], 4);
 	cr_assert_eq(bare_recv(sc.fd), 3);
 	/* By try_send, too. */

@@ -47,9 +47,11 @@ count_sent(struct dgram_socket *s, int k, size_t bytes)
 		s->line.queue.head->refused_at = 0;
 	s->stats.sent += (unsigned)k;
 	s->stats.sent_bytes += bytes;
-	/* The peer may be waited for meanwhile. */
-	if (!s->lost)
+	/* The peer may be waited for meanwhile; unless it was who took them. */
+	if (!s->lost || s->loop->arena.tx[0].msg_hdr.msg_name == NULL) {
+		s->lost = false;
 		s->backoff_ms = 0;
+	}
 	if (s->pending_error != 0)
 		dgi_queue_tell_pending(s);
 }

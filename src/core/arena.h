@@ -65,6 +65,13 @@ struct dgi_arena {
 	struct dgi_mmsg *tx;		/* sending */
 	struct dgi_tx_control *tx_control;	/* NULL: nobody has asked */
 	struct dgi_tx_fds *tx_fds;	/* the same; a single one */
+	/*
+	 * With header i go n descriptors; false: not in the same call as others.
+	 * By a pointer, which rights.c sets, so that a program which sends none
+	 * is not linked with it.
+	 */
+	bool (*attach_fds)(struct dgram_socket *, unsigned i, const int *fds,
+	    size_t n);
 	unsigned tx_controls;		/* tx[here..): msg_control is NULL */
 	unsigned tx_common;		/* tx[0..here): one piece, and */
 	socklen_t tx_len;		/* an address of this length */

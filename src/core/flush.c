@@ -85,7 +85,8 @@ attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
 	struct dgi_source src;
 
 	if (s->type == DGRAM_UNIX)
-		return dgi_rights_attach(s, i, d->fds, d->nfds);
+		return d->nfds == 0 ||
+		    s->loop->arena.attach_fds(s, i, d->fds, d->nfds);
 	dgi_meta_of(d, &src);
 	dgi_meta_attach(s, i, &src);
 	return true;
@@ -197,8 +198,8 @@ fill(struct dgram_socket *s, unsigned most)
 			if ((r->flags & DGI_REQ_META) != 0)
 				dgi_meta_attach(s, n, source_of(r, &src));
 			if ((r->flags & DGI_REQ_FDS) != 0 &&
-			    !dgi_rights_attach(s, n, r->u.small[1].iov_base,
-			    r->u.small[1].iov_len))
+			    !s->loop->arena.attach_fds(s, n,
+			    r->u.small[1].iov_base, r->u.small[1].iov_len))
 				break;
 			n++;
 		} else if ((r->flags & DGI_REQ_BATCH) != 0) {

@@ -400,9 +400,6 @@ void	dgi_peer_blame_once(struct dgram_socket *, struct dgi_req *);
 /* As dgi_meta_check(), of AF_UNIX. */
 int	dgi_rights_check(struct dgram_socket *,
 	    const struct dgram_datagram *);
-/* With header i go n descriptors; false: not in the same call as others. */
-bool	dgi_rights_attach(struct dgram_socket *, unsigned i, const int *fds,
-	    size_t n);
 /* Duplicates them for a request whose bytes were copied: DGI_REQ_FDS. */
 int	dgi_rights_keep(struct dgram_socket *, struct dgi_req *,
 	    const int *fds, size_t n);

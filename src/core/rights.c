@@ -51,6 +51,22 @@ dgi_rights_take(struct dgram_socket *s, struct msghdr *h,
 
 /* ---- sent ---- */
 
+static bool
+attach(struct dgram_socket *s, unsigned i, const int *fds, size_t n)
+{
+	struct dgi_arena *a = &s->loop->arena;
+	struct msghdr *h = &a->tx[i].msg_hdr;
+
+	/* AF_UNIX has no other control messages. */
+	if (a->tx_controls > 0)
+		return false;
+	h->msg_control = a->tx_fds->bytes;
+	h->msg_controllen = (unsigned)dgi_cmsg_build_rights(&dgi_cmsg_native,
+	    a->tx_fds->bytes, fds, n);
+	a->tx_controls = i + 1;
+	return true;
+}
+
 int
 dgi_rights_check(struct dgram_socket *s, const struct dgram_datagram *d)
 {
@@ -70,25 +86,8 @@ dgi_rights_check(struct dgram_socket *s, const struct dgram_datagram *d)
 		if (d->fds[i] < 0)
 			return -EBADF;
 	}
+	s->loop->arena.attach_fds = attach;
 	return dgi_arena_reserve_fds(&s->loop->arena, &s->loop->mem);
-}
-
-bool
-dgi_rights_attach(struct dgram_socket *s, unsigned i, const int *fds, size_t n)
-{
-	struct dgi_arena *a = &s->loop->arena;
-	struct msghdr *h = &a->tx[i].msg_hdr;
-
-	if (n == 0)
-		return true;
-	/* AF_UNIX has no other control messages. */
-	if (a->tx_controls > 0)
-		return false;
-	h->msg_control = a->tx_fds->bytes;
-	h->msg_controllen = (unsigned)dgi_cmsg_build_rights(&dgi_cmsg_native,
-	    a->tx_fds->bytes, fds, n);
-	a->tx_controls = i + 1;
-	return true;
 }
 
 int

@@ -1320,6 +1320,51 @@ unprivileged(const char *dir, const char *path, unsigned flags)
 	return -WEXITSTATUS(status);
 }
 
+/* 0, or the step that went wrong: sockets whose files have mode 0, of our own. */
+static int
+find_hidden(const char *dir)
+{
+	struct dgram_options o = { .type = DGRAM_UNIX, .path_mode = 0600 };
+	struct dgram_socket *s;
+	struct dgram_loop *l;
+	struct stat st;
+	int fd;
+
+	if (chdir(dir) < 0 || (geteuid() == 0 && setuid(65534) < 0) ||
+	    dgram_loop_new(NULL, &l) < 0 || dgram_open(l, &o, &s) < 0)
+		return 1;
+	fd = bare_at("x", SOCK_DGRAM);
+	if (chmod("x", 0) < 0 ||
+	    dgram_bind_path(s, "x", STALE) != -EADDRINUSE ||
+	    lstat("x", &st) < 0 || (st.st_mode & 07777) != 0)
+		return 2;
+	close(fd);
+	if (dgram_bind_path(s, "x", STALE) != 0 || lstat("x", &st) < 0 ||
+	    (st.st_mode & 07777) != 0600 || exists("x.lock"))
+		return 3;
+	return dgram_loop_free(l) == 0 && !exists("x") ? 0 : 4;
+}
+
+/* Who is killed between bind(2) and chmod(2) can never start again. */
+TEST(path, killed_while_hidden)
+{
+	char dir[128];
+	int status;
+	pid_t pid;
+
+	if (!DGI_HAVE_PROC_FD)
+		cr_skip_test("no file appears with mode 0 on this system");
+	snprintf(dir, sizeof(dir), "%s", test_tmpdir());
+	cr_assert_eq(chmod(dir, 0777), 0);
+	fflush(NULL);
+	pid = test_fork();
+	cr_assert(pid >= 0);
+	if (pid == 0)
+		_exit(find_hidden(dir));
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0, "%#x", (unsigned)status);
+}
+
 TEST(path, read_only_directory)
 {
 	char dir[128], path[300];

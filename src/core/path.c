@@ -94,6 +94,40 @@ take_lock(const struct dgi_os *os, const char *path)
 	return -EADDRINUSE;
 }
 
+static int
+probe(const struct dgi_os *os, int fd, const struct dgi_unix_name *n)
+{
+	return n->sa != NULL ? os->connect(os, fd, n->sa, n->len) :
+	    DGI_FILE(os, connectat)(os, n->dir, fd, n->base);
+}
+
+/*
+ * Nobody may ask a socket whose file has mode 0: its process was killed before it
+ * had given it another, or is about to.  Its owner may for the moment of a probe.
+ */
+static int
+probe_hidden(const struct dgi_os *os, int fd, const struct dgi_unix_name *n,
+    const struct stat *was)
+{
+	struct stat st;
+	int node, r;
+
+	node = DGI_FILE(os, open)(os, n->path, DGI_OPEN_NODE);
+	if (node < 0)
+		return -EACCES;
+	r = DGI_FILE(os, fstat)(os, node, &st);
+	if (r == 0 && (st.st_dev != was->st_dev || st.st_ino != was->st_ino))
+		r = -EACCES;
+	if (r == 0)
+		r = DGI_FILE(os, set_mode)(os, node, 0200);
+	if (r == 0) {
+		r = probe(os, fd, n);
+		(void)DGI_FILE(os, set_mode)(os, node, 0);
+	}
+	(void)os->close(os, node);
+	return r;
+}
+
 /* 0: a socket lies at the path, *st, and nobody answers; or -EADDRINUSE, ... */
 static int
 check_stale(struct dgram_socket *s, const struct dgi_unix_name *n,
@@ -107,8 +141,9 @@ check_stale(struct dgram_socket *s, const struct dgi_unix_name *n,
 	fd = os->socket(os, AF_UNIX, SOCK_DGRAM, 0);
 	if (fd < 0)
 		return fd;
-	r = n->sa != NULL ? os->connect(os, fd, n->sa, n->len) :
-	    DGI_FILE(os, connectat)(os, n->dir, fd, n->base);
+	r = probe(os, fd, n);
+	if (r == -EACCES && (st->st_mode & 0777) == 0)
+		r = probe_hidden(os, fd, n, st);
 	(void)os->close(os, fd);
 	return r == -ECONNREFUSED ? 0 : -EADDRINUSE;
 }

@@ -12,11 +12,15 @@
 #if DGI_HAVE_EPOLL
 #include <sys/epoll.h>
 #endif
+#if DGI_OS_LINUX
+#include <sys/prctl.h>
+#endif
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +138,11 @@ test_fork(void)
 
 	if (pid < 0)
 		cr_skip_test("fork(2) fails on this system");
+#if DGI_OS_LINUX
+	/* A test that fails leaves no child that waits for it, or spins. */
+	if (pid == 0)
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
 	return pid;
 }
 

@@ -584,7 +584,8 @@ BACKEND_TEST(meta, unix_time)
 	fds = test_count_fds();
 	spy.room = SIZE_MAX - 1;	/* the kernel may cut them */
 	for (i = 0; i < COUNT(counts); i++) {
-		if (counts[i] > 50 && is_emulated())
+		/* An emulator loses descriptors. */
+		if (is_emulated())
 			break;
 		send_fds(fd, &p.addr, counts[i]);
 		RUN_UNTIL(l, ntold == i + 2);

@@ -256,7 +256,8 @@ BACKEND_TEST(queue, nothing_is_allocated_in_the_steady_state)
 	enum { WINDOW = 8, N = 10000 };
 	struct dgram_addr sink_addr;
 	char buf[64];
-	size_t allocs = 0, sent = 0, got = 0, i;
+	size_t allocs = 0, sent = 0, got = 0, n, i;
+	bool peak;
 	int sink;
 
 	EACH_TYPE(type) {
@@ -265,14 +266,22 @@ BACKEND_TEST(queue, nothing_is_allocated_in_the_steady_state)
 		sink = bare_socket(type, &sink_addr);
 		echo_to = sink_addr;
 		sent = got = 0;
+		/* What UDP has no room for is gone. */
+		peak = type != DGRAM_UNIX;
 		while (got < N) {
-			/* A full sink does not hold the answers up. */
+			/*
+			 * A full sink does not hold the answers up.  Once more
+			 * wait for it than will ever again.
+			 */
+			n = dgram_get_send_queue_count(sc.p.s);
+			peak = peak || n >= 400;
 			for (i = 0; i < WINDOW && sent - got < WINDOW &&
-			    dgram_get_send_queue_count(sc.p.s) < 256; i++)
+			    n < (peak ? 128 : 512); i++)
 				bare_send(sc.fd, &sc.p.addr,
 				    (uint32_t)sent++);
 			turn_wait(sc.l, 1000);
-			while (recv(sink, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			while (peak && recv(sink, buf, sizeof(buf),
+			    MSG_DONTWAIT) > 0)
 				;
 			while (bare_recv(sc.fd) >= 0)
 				got++;

@@ -789,6 +789,23 @@ struct sight {
 	atomic_uint mode, uid;		/* what was wrong */
 };
 
+/*
+ * The kernel reads the owner first, then the mode (generic_fillattr() of Linux):
+ * that they do not go together is true only if it is told twice.
+ */
+static bool
+glance(const char *path, mode_t mode, uid_t uid, struct stat *st)
+{
+	struct stat first;
+
+	if (lstat(path, &first) < 0)
+		return false;
+	*st = first;
+	if ((first.st_mode & 07777) != mode || first.st_uid == uid)
+		return true;
+	return lstat(path, st) == 0 && st->st_ino == first.st_ino;
+}
+
 static void
 watch(struct sight *sight, const char *path, mode_t mode, uid_t uid)
 {
@@ -796,7 +813,7 @@ watch(struct sight *sight, const char *path, mode_t mode, uid_t uid)
 
 	atomic_store(&sight->ready, 1);
 	while (atomic_load(&sight->stop) == 0) {
-		if (lstat(path, &st) < 0)
+		if (!glance(path, mode, uid, &st))
 			continue;
 		if ((st.st_mode & 07777) == 0) {
 			atomic_fetch_add(&sight->hidden, 1);

@@ -11,15 +11,8 @@
 
 #include <errno.h>
 
-/* -errno, which becomes what it was. */
-static DGI_APART int
-dgi_call_failure(int saved_errno)
-{
-	int e = errno == EWOULDBLOCK ? EAGAIN : errno;
-
-	errno = saved_errno;
-	return -e;
-}
+/* err.c: -errno of now, and errno is again what it was before the call. */
+int	dgi_call_failure(int saved_errno);
 
 /*
  * The value of `call` into r, or -errno; again after EINTR.  errno is put back:

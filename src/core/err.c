@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "dgram.h"
+#include "core/call.h"
 
 #if DGI_HAVE_ENONET
 #define ONLY_HERE(S)	S(ENONET, "Host is isolated")
@@ -149,4 +150,14 @@ const char *
 dgram_version(void)
 {
 	return DGRAM_VERSION;
+}
+
+/* Not inline: it is the rare end of each system call. */
+DGI_APART int
+dgi_call_failure(int saved_errno)
+{
+	int e = errno == EWOULDBLOCK ? EAGAIN : errno;
+
+	errno = saved_errno;
+	return -e;
 }

@@ -546,7 +546,7 @@ bind_way(struct dgram_socket *s, const char *path, int way)
 
 	/* By the address it would be ignored. */
 	OK(dgram_addr_unix(&a, path));
-	if (dgi_unix_is_exact(s)) {
+	if (dgi_option_has_owner(&s->options)) {
 		CHECK(dgram_bind_addr(s, &a), -EINVAL);
 		cr_assert(!exists(path));
 	}

@@ -31,8 +31,6 @@
 #include "core/blocklist.h"
 #include "core/queue.h"
 
-#define BACKOFF_MS	1u
-#define BACKOFF_MOST_MS	50u
 #define MS		1000000u	/* ns */
 
 /* How long ENOBUFS may hold a UDP datagram up. */
@@ -94,7 +92,8 @@ attach(struct dgram_socket *s, unsigned i, const struct dgram_datagram *d)
 
 /*
  * Headers from tx[at] on for an array, as far as its datagrams are neither late
- * nor blocked and can go in one call: how many.  meta: some of them are sent with more.
+ * nor blocked and can go in one call: how many.  meta: some of them are sent with
+ * more.
  */
 static unsigned
 fill_array(struct dgram_socket *s, const struct dgram_datagram *d, size_t left,
@@ -311,7 +310,7 @@ dgi_queue_back_off(struct dgram_socket *s, unsigned most_ms)
 {
 	s->block = DGI_UNTIL_TIMER;
 	s->stats.backoffs++;
-	s->backoff_ms = s->backoff_ms == 0 ? BACKOFF_MS :
+	s->backoff_ms = s->backoff_ms == 0 ? DGI_BACKOFF_MS :
 	    s->backoff_ms * 2 < most_ms ? s->backoff_ms * 2 : most_ms;
 	s->blocked_until = s->loop->now + s->backoff_ms * MS;
 	dgi_queue_arm(s);
@@ -332,7 +331,7 @@ full(struct dgram_socket *s, int status)
 		dgi_queue_arm(s);
 		dgi_socket_changed(s);
 	} else {
-		dgi_queue_back_off(s, BACKOFF_MOST_MS);
+		dgi_queue_back_off(s, DGI_BACKOFF_MOST_MS);
 	}
 	return false;
 }
@@ -437,7 +436,7 @@ dgi_queue_send(struct dgram_socket *s, size_t most)
 		if (s->held_for != NULL && s->serving == NULL) {
 			n = dgi_hold_sift(s, n < step ? n : step);
 			if (n == 0 && s->line.queue.head != NULL)
-				dgi_queue_back_off(s, BACKOFF_MOST_MS);
+				dgi_queue_back_off(s, DGI_BACKOFF_MOST_MS);
 			if (n == 0)
 				break;
 		}
@@ -539,7 +538,7 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
     bool meta)
 {
 	const struct dgi_mmsg *tx = s->loop->arena.tx;
-	bool may_come_back = s->options.reconnect && dgi_peer_comes_back(s);
+	bool looked = false;
 	size_t sent = 0, bytes;
 	unsigned k;
 	int i, r = 0;
@@ -559,9 +558,9 @@ dgi_queue_try(struct dgram_socket *s, struct dgram_datagram *d, size_t n,
 			/* An earlier one's: this one is tried again. */
 			dgi_socket_drain_errors(s);
 			s->pending_error = r;
-		} else if (may_come_back && d[sent].to == NULL &&
-		    dgi_peer_is_gone(r)) {
-			may_come_back = false;
+		} else if (!looked && d[sent].to == NULL &&
+		    dgi_peer_is_gone(r) && dgi_peer_comes_back(s)) {
+			looked = true;
 			if (!dgi_peer_connect(s, r)) {
 				d[sent].result = r;
 				break;
@@ -588,11 +587,12 @@ dgi_queue_timer(struct dgram_timer *t, void *arg)
 		dgi_queue_expire(s);
 	if (s->block == DGI_UNTIL_TIMER && s->blocked_until <= s->loop->now)
 		s->block = DGI_FREE;
-	if (s->block == DGI_FREE)
+	if (s->block == DGI_FREE) {
 		dgi_member_dirty(s->loop, &s->member);
-	else
+		dgi_queue_watch_deadlines(s);
+	} else {
 		dgi_queue_arm(s);
-	dgi_queue_watch_deadlines(s);
+	}
 	dgi_queue_changed(s);
 	if (s->state != DGI_CLOSED)
 		dgi_socket_changed(s);

@@ -22,8 +22,6 @@
 #include "core/queue.h"
 
 #define BUCKETS		1023u	/* 8 KiB in all */
-#define BACKOFF_MS	1u
-#define BACKOFF_MOST_MS	50u
 #define MS		UINT64_C(1000000)	/* ns */
 
 /* Who is full; a peer has no name here. */
@@ -180,10 +178,10 @@ put_off(struct dgram_socket *s, struct dgi_hold *h)
 		h->backoff_ms /= 2;
 	else
 		h->backoff_ms *= 2;
-	if (h->backoff_ms < BACKOFF_MS)
-		h->backoff_ms = BACKOFF_MS;
-	if (h->backoff_ms > BACKOFF_MOST_MS)
-		h->backoff_ms = BACKOFF_MOST_MS;
+	if (h->backoff_ms < DGI_BACKOFF_MS)
+		h->backoff_ms = DGI_BACKOFF_MS;
+	if (h->backoff_ms > DGI_BACKOFF_MOST_MS)
+		h->backoff_ms = DGI_BACKOFF_MOST_MS;
 	h->some_went = false;
 	step = h->backoff_ms * MS;
 	s->stats.backoffs++;
@@ -270,7 +268,7 @@ unlink_at(struct dgram_socket *s, struct dgi_req **at)
 	*at = r->next;
 	if (r->next == NULL)
 		s->line.queue.tail = at;
-	s->line.silent -= dgi_req_is_silent(r);
+	s->line.silent -= r->done == NULL;
 	s->line.specials -= (r->flags & DGI_REQ_UNCOMMON) != 0;
 }
 
@@ -293,6 +291,7 @@ take_apart(struct dgram_socket *s, struct dgi_req **at, unsigned n)
 		p->u.batch.n = 1;
 		p->u.batch.pos = p->u.batch.went = p->u.batch.parts = 0;
 		r->u.batch.parts++;
+		s->line.silent++;
 		s->line.specials++;
 		p->next = r;
 		*at = p;
@@ -318,10 +317,7 @@ move(struct dgram_socket *s, struct dgi_req **at, struct dgi_hold *h)
 
 	unlink_at(s, at);
 	s->line.queued--;
-	dgi_reqs_append(&h->line.queue, r);
-	h->line.silent += dgi_req_is_silent(r);
-	h->line.specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
-	h->line.queued++;
+	dgi_line_append(&h->line, r, 1);
 	s->held++;
 }
 
@@ -334,7 +330,8 @@ dgi_hold_head(struct dgram_socket *s)
 		s->serving->full = true;
 		return true;
 	}
-	if (is_array(s->line.queue.head) && !take_apart(s, &s->line.queue.head, 1))
+	if (is_array(s->line.queue.head) &&
+	    !take_apart(s, &s->line.queue.head, 1))
 		return false;
 	h = make(s);
 	if (h == NULL)

@@ -242,14 +242,11 @@ dgi_meta_fill(struct dgram_socket *s, unsigned i)
 void
 dgi_meta_drop(struct dgram_socket *s, unsigned i)
 {
-	const struct dgi_os *os = s->loop->os;
 	struct dgram_message *m = &s->loop->arena.messages[i];
-	size_t k;
 
 	m->flags = 0;
 	dgi_meta_fill(s, i);
-	for (k = 0; k < m->nfds; k++)
-		(void)os->close(os, m->fds[k]);
+	dgi_rights_close(s, m->fds, m->nfds);
 }
 
 /* ---- sent with ---- */

@@ -127,7 +127,7 @@ dgi_node_bind(struct dgram_socket *s, const struct dgi_unix_name *n)
 	mode_t mode;
 	int r;
 
-	if (n->path == NULL || !dgi_unix_is_exact(s))
+	if (n->path == NULL || !dgi_option_has_owner(&s->options))
 		return call_bind(s, n);
 	r = find_mode(s, &mode);
 	/* It has sent something so far. */

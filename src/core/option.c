@@ -65,6 +65,8 @@ grant_buffer(const struct dgram_socket *s, int name, int size)
 int
 dgi_option_check(const struct dgram_options *o)
 {
+	const bool ip = o->type == DGRAM_UDP4 || o->type == DGRAM_UDP6;
+
 	if (o->recv_buffer_size < 0 || o->send_buffer_size < 0)
 		return DGRAM_ERR_SOCKET_BAD_BUFFER_SIZE;
 	if ((o->want & ~(DGI_META_WANT | DGI_META_UNIX | DGRAM_NO_REMOTE)) != 0)
@@ -76,8 +78,7 @@ dgi_option_check(const struct dgram_options *o)
 	if (o->type == DGRAM_UDP4 && (o->want & DGRAM_TOS) != 0 &&
 	    !DGI_HAVE_RECVTOS)
 		return -ENOTSUP;
-	if (o->type != DGRAM_UNIX && o->type != 0 &&
-	    (o->want & DGI_META_UNIX) != 0)
+	if (ip && (o->want & DGI_META_UNIX) != 0)
 		return -ENOTSUP;
 	if ((o->want & DGRAM_CREDS) != 0 && !DGI_HAVE_PASSCRED &&
 	    !DGI_HAVE_SOCKCRED)
@@ -86,7 +87,7 @@ dgi_option_check(const struct dgram_options *o)
 		return -ENOTSUP;
 	if (o->receive_block_list != NULL && (o->want & DGRAM_NO_REMOTE) != 0)
 		return -EINVAL;
-	if (o->reconnect && o->type != DGRAM_UNIX && o->type != 0)
+	if (ip && o->reconnect)
 		return -EINVAL;
 	if (o->ipv6_only && o->type != DGRAM_UDP6 && o->type != 0)
 		return -EINVAL;
@@ -99,8 +100,7 @@ dgi_option_check(const struct dgram_options *o)
 	    (o->reuse_addr || o->reuse_port || o->device != NULL))
 		return -ENOTSUP;
 	if ((o->path_mode & ~(mode_t)0777) != 0 ||
-	    ((o->path_mode != 0 || o->path_owner != NULL) &&
-	    (o->type == DGRAM_UDP4 || o->type == DGRAM_UDP6)))
+	    (ip && dgi_option_has_owner(o)))
 		return -EINVAL;
 	return 0;
 }

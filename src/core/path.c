@@ -356,7 +356,7 @@ bind_automatically(struct dgram_socket *s)
 
 	if (r < 0)
 		return r;
-	if (s->type != DGRAM_UNIX || dgi_unix_is_exact(s))
+	if (s->type != DGRAM_UNIX || dgi_option_has_owner(&s->options))
 		return -EINVAL;
 	return DGI_HAVE_ABSTRACT ? dgi_state_name(s, &w) : -ENOTSUP;
 }
@@ -377,7 +377,7 @@ dgram_bind_path(struct dgram_socket *s, const char *path, unsigned flags)
 	r = check_path(s, path, &a);
 	if (r < 0)
 		return r;
-	if (a.len > 0 && flags == 0 && !dgi_unix_is_exact(s))
+	if (a.len > 0 && flags == 0 && !dgi_option_has_owner(&s->options))
 		return dgram_bind_addr(s, &a);
 	r = dgi_state_check_name(s);
 	if (r == 0 && s->type != DGRAM_UNIX)

@@ -79,7 +79,7 @@ dgi_peer_forget(struct dgram_socket *s)
 void
 dgi_peer_blame_once(struct dgram_socket *s, struct dgi_req *r)
 {
-	if (!dgi_req_is_silent(r) || (r->flags & DGI_REQ_REPLY) != 0)
+	if (r->done != NULL || (r->flags & (DGI_REQ_PART | DGI_REQ_REPLY)) != 0)
 		return;
 	if (s->lost)
 		r->flags |= DGI_REQ_REPLY;

@@ -259,6 +259,7 @@ has_more(struct dgram_socket *s, struct dgi_req *r)
 
 	if ((r->flags & DGI_REQ_PART) == 0)
 		return r->u.batch.parts > 0;
+	s->line.silent--;
 	array->u.batch.went += r->u.batch.went;
 	array->u.batch.parts--;
 	dgi_req_free(s, r);

@@ -95,6 +95,10 @@ struct dgi_req {
 /* Completions of a socket that may wait to be told; unless unlimited. */
 #define DGI_UNTOLD_MOST	4096u
 
+/* How long what the kernel has no room for waits, at first and at most. */
+#define DGI_BACKOFF_MS		1u
+#define DGI_BACKOFF_MOST_MS	50u
+
 /* UIO_MAXIOV, IOV_MAX everywhere. */
 #define DGI_REQ_PIECES_MOST	1024
 
@@ -170,13 +174,6 @@ dgi_reqs_append(struct dgi_reqs *q, struct dgi_req *r)
 	q->tail = &r->next;
 }
 
-/* Nobody is told of it. */
-static inline bool
-dgi_req_is_silent(const struct dgi_req *r)
-{
-	return r->done == NULL && (r->flags & DGI_REQ_PART) == 0;
-}
-
 /* Something waits to be sent. */
 static inline bool
 dgi_queue_waits(const struct dgram_socket *s)
@@ -249,6 +246,16 @@ dgi_queue_note_deadline(struct dgram_socket *s, uint64_t deadline)
 /* The first of the queue, or the last of a batch, has been appended; 0. */
 int	dgi_queue_edge(struct dgram_socket *);
 
+/* Requests of n datagrams: what is known of the line is kept. */
+static inline void
+dgi_line_append(struct dgi_line *l, struct dgi_req *r, size_t n)
+{
+	dgi_reqs_append(&l->queue, r);
+	l->queued += n;
+	l->silent += r->done == NULL;
+	l->specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
+}
+
 /* Appends; flushes when a batch is full. */
 static inline void
 dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
@@ -256,13 +263,10 @@ dgi_queue_push(struct dgram_socket *s, struct dgi_req *r, size_t n,
 {
 	bool first = s->line.queue.head == NULL;
 
-	dgi_reqs_append(&s->line.queue, r);
+	dgi_line_append(&s->line, r, n);
 	if ((r->flags & (DGI_REQ_TIMED | DGI_REQ_BATCH)) != 0)
 		dgi_queue_note_deadline(s, dgi_req_deadline(r));
 	s->bytes_left -= bytes;
-	s->line.queued += n;
-	s->line.silent += r->done == NULL;
-	s->line.specials += (r->flags & DGI_REQ_UNCOMMON) != 0;
 	if (first || s->line.queued >= s->loop->batch)
 		(void)dgi_queue_edge(s);
 }

@@ -16,8 +16,8 @@
 
 #include "core/queue.h"
 
-static void
-close_all(struct dgram_socket *s, const int *fds, size_t n)
+void
+dgi_rights_close(struct dgram_socket *s, const int *fds, size_t n)
 {
 	const struct dgi_os *os = s->loop->os;
 
@@ -35,8 +35,8 @@ dgi_rights_take(struct dgram_socket *s, struct msghdr *h,
 
 	m->fds = NULL;
 	m->nfds = rest->nfds < most ? rest->nfds : most;
-	close_all(s, rest->fds + m->nfds, rest->nfds - m->nfds);
-	close_all(s, &rest->pidfd, rest->pidfd >= 0);
+	dgi_rights_close(s, rest->fds + m->nfds, rest->nfds - m->nfds);
+	dgi_rights_close(s, &rest->pidfd, rest->pidfd >= 0);
 	if (rest->nfds > most || (h->msg_flags & MSG_CTRUNC) != 0) {
 		m->flags |= DGRAM_FDS_CUT;
 		s->stats.fds_refused++;
@@ -104,7 +104,7 @@ dgi_rights_keep(struct dgram_socket *s, struct dgi_req *r, const int *fds,
 	for (i = 0; i < n; i++) {
 		fd = DGI_FILE(os, dup)(os, fds[i]);
 		if (fd < 0) {
-			close_all(s, v, i);
+			dgi_rights_close(s, v, i);
 			dgi_mem_put(&s->loop->mem, v, n * sizeof(*v));
 			return fd;
 		}
@@ -122,6 +122,6 @@ dgi_rights_drop(struct dgram_socket *s, struct dgi_req *r)
 	int *v = r->u.small[1].iov_base;
 	const size_t n = r->u.small[1].iov_len;
 
-	close_all(s, v, n);
+	dgi_rights_close(s, v, n);
 	dgi_mem_put(&s->loop->mem, v, n * sizeof(*v));
 }

@@ -78,17 +78,6 @@ dgi_reqs_init(struct dgi_reqs *q)
 	q->tail = &q->head;
 }
 
-/* All of `from` into `to`, which is not begun. */
-static inline void
-dgi_reqs_take(struct dgi_reqs *to, struct dgi_reqs *from)
-{
-	dgi_reqs_init(to);
-	if (from->head == NULL)
-		return;
-	*to = *from;
-	dgi_reqs_init(from);
-}
-
 /* Datagrams that wait, in order. */
 struct dgi_line {
 	struct dgi_reqs queue;
@@ -310,6 +299,7 @@ dgi_socket_owe(struct dgram_socket *s, unsigned what)
 void	dgi_socket_close(struct dgram_socket *);
 /* Closes a socket that is ending and for which nothing waits any more. */
 void	dgi_socket_check_end(struct dgram_socket *);
+
 /* ---- error.c ---- */
 
 /* The `error` event, at once: only from inside of a turn. */
@@ -346,6 +336,12 @@ dgi_option_has_list(const struct dgram_options *o)
 {
 	return o->receive_block_list != NULL || o->send_block_list != NULL;
 }
+/* Whose the file of a path is to be, or of which mode: node.c. */
+static inline bool
+dgi_option_has_owner(const struct dgram_options *o)
+{
+	return o->path_mode != 0 || o->path_owner != NULL;
+}
 
 /* ---- meta.c ---- */
 
@@ -373,6 +369,7 @@ int	dgi_meta_look(struct dgram_socket *);
 
 /* ---- rights.c: descriptors received ---- */
 
+void	dgi_rights_close(struct dgram_socket *, const int *fds, size_t n);
 /* What came with a datagram, into its message, or closed. */
 void	dgi_rights_take(struct dgram_socket *, struct msghdr *,
 	    struct dgram_message *, const struct dgi_cmsg_rest *);
@@ -388,12 +385,6 @@ struct dgi_unix_name {
 	const char *base;
 };
 
-/* Options say whose the file is to be, or of which mode: node.c. */
-static inline bool
-dgi_unix_is_exact(const struct dgram_socket *s)
-{
-	return s->options.path_mode != 0 || s->options.path_owner != NULL;
-}
 /* A bind has given it a name: remembers its file unless it knows it. */
 void	dgi_unix_named(struct dgram_socket *);
 /* Remembers what lies there, or what that is, as what a bind made just now. */

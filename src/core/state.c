@@ -153,7 +153,7 @@ check_name(const struct dgram_socket *s, const struct dgram_addr *addr)
 	int r = dgi_addr_check(addr, s->family);
 
 	/* A program that does not ask for that is not linked with node.c. */
-	if (r > 0 && s->type == DGRAM_UNIX && dgi_unix_is_exact(s))
+	if (r > 0 && s->type == DGRAM_UNIX && dgi_option_has_owner(&s->options))
 		r = -EINVAL;
 	return r < 0 ? r : 0;
 }
